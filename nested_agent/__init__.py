@@ -1,0 +1,1 @@
+"""Verifies nested virtualization on OpenStack compute nodes and keeps it that way."""
