@@ -1,0 +1,1 @@
+"""What differs between CPU vendors, as stevedore plugins (``nested_agent.drivers``)."""
