@@ -1,7 +1,7 @@
 """Finds the drivers that are installed and picks the one for a CPU."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stevedore import extension
 
@@ -27,7 +27,9 @@ def load() -> Loaded:
         name = getattr(entry_point, 'name', entry_point)
         problems.append(f'driver {name} cannot be loaded: {type(error).__name__}: {error}')
 
-    manager = extension.ExtensionManager(NAMESPACE, on_load_failure_callback=failed)
+    manager: extension.ExtensionManager[Any] = extension.ExtensionManager(
+        NAMESPACE, on_load_failure_callback=failed
+    )
     drivers = []
     for each in sorted(manager, key=lambda found: str(found.name)):
         try:

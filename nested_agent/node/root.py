@@ -1,0 +1,227 @@
+"""The one seam to the node: where its files are, and the one place that runs commands.
+
+Paths are always given as the node sees them (``/proc/cpuinfo``). A captured tree is read
+without ever following a link out of it.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nested_agent.facts import Unread
+
+# Far above every file read here; keeps a wrong path (a disk image) from filling memory.
+READ_LIMIT = 4 << 20
+LINK_LIMIT = 40
+
+# A clean environment: no LD_*, no PYTHON*, no MODPROBE_OPTIONS, messages in English.
+ENVIRONMENT = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL': 'C'}
+
+
+class Completed(NamedTuple):
+    """A finished command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def unread(source: str, error: OSError) -> Unread:
+    """Return why ``source`` could not be read, by errno name."""
+    name = errno.errorcode.get(error.errno, 'EUNKNOWN') if error.errno else type(error).__name__
+    return Unread(source, name, error.strerror or str(error))
+
+
+class Root:
+    """A node's file system: this host's, or a captured tree of another.
+
+    :param path: ``/`` for this host, else the directory that holds the tree
+    """
+
+    def __init__(self, path: str | Path = '/') -> None:
+        self.base = Path(path)
+        #: Whether this is the running node: only then are there devices and processes to ask.
+        self.live = str(path) == '/'
+
+    def path(self, name: str) -> Path:
+        """Return where the node's absolute path ``name`` really is.
+
+        Links, also absolute ones and those in the middle of the path, are resolved inside the
+        root. What does not exist is returned as it would be named.
+
+        :raises OSError: ELOOP after 40 links, as the kernel does
+        """
+        if str(self.base) == '/':
+            return Path(name)
+        todo = [part for part in name.split('/') if part][::-1]
+        done: list[str] = []
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == '.':
+                continue
+            if part == '..':
+                done[-1:] = []
+                continue
+            here = self.base.joinpath(*done, part)
+            try:
+                target = os.readlink(here)  # noqa: PTH115  # Path.readlink costs twice as much
+            except OSError:
+                done.append(part)
+                continue
+            links += 1
+            if links > LINK_LIMIT:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+            if target.startswith('/'):
+                done.clear()
+            todo.extend([part for part in target.split('/') if part][::-1])
+        return self.base.joinpath(*done)
+
+    def below(self, name: str) -> 'Root':
+        """Return a root of the same kind for a directory inside this one (a container's)."""
+        inner = Root(self.path(name))
+        inner.live = self.live
+        return inner
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file or device of the node and return the descriptor.
+
+        :raises OSError: as open(2)
+        """
+        return os.open(self.path(name), flags | os.O_CLOEXEC | os.O_NOCTTY)
+
+    def ioctl(self, fd: int, request: int, argument: int | bytearray = 0) -> int:
+        """Ask a device opened with :meth:`open`; a buffer is changed in place.
+
+        :raises OSError: as ioctl(2)
+        """
+        # Not negative: ioctl(2) failing is the OSError. A bytearray is passed by reference.
+        return int(fcntl.ioctl(fd, request, argument))
+
+    def read_bytes(self, name: str, limit: int = READ_LIMIT) -> bytes:
+        """Return the content of a regular file.
+
+        :raises OSError: as open(2) and read(2); EFBIG beyond ``limit`` bytes; EINVAL for what
+            is not a regular file (a device or pipe in a captured tree could block for ever)
+        """
+        fd = self.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(fd, 'rb', buffering=0) as file:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+            if not stat.S_ISREG(mode):
+                raise OSError(errno.EINVAL, 'not a regular file', name)
+            chunks = []
+            size = 0
+            while chunk := file.read(65536):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise OSError(errno.EFBIG, f'larger than {limit} bytes', name)
+            return b''.join(chunks)
+
+    def read_text(self, name: str, limit: int = READ_LIMIT) -> str:
+        """Return a file as text; bytes that are not UTF-8 become U+FFFD.
+
+        :raises OSError: as :meth:`read_bytes`
+        """
+        return self.read_bytes(name, limit).decode(errors='replace')
+
+    def try_text(self, name: str) -> str | Unread:
+        """Return a file's text without the white space around it, or why it cannot be read."""
+        try:
+            return self.read_text(name).strip()
+        except OSError as error:
+            return unread(name, error)
+
+    def stat(self, name: str) -> os.stat_result:
+        """Return stat(2) of a path, links followed inside the root.
+
+        :raises OSError: as stat(2)
+        """
+        return self.path(name).stat()
+
+    def exists(self, name: str) -> bool:
+        """Whether there is something at a path; False also where it cannot be told.
+
+        Only for optional places: a fact is read and its error kept.
+        """
+        try:
+            self.stat(name)
+        except OSError:
+            return False
+        return True
+
+    def names(self, name: str) -> list[str]:
+        """Return the sorted names in a directory.
+
+        :raises OSError: as scandir(3)
+        """
+        return sorted(os.listdir(self.path(name)))  # noqa: PTH208  # names, not paths
+
+    def pids(self) -> Iterator[int]:
+        """Yield the node's process ids in ascending order; none in a captured tree."""
+        if self.live:
+            yield from sorted(int(name) for name in self.names('/proc') if name.isdigit())
+
+    def run(self, command: Sequence[str], *, timeout: float) -> Completed | Unread:
+        """Run a command that only reads, with a clean environment, and wait for it.
+
+        :param command: an absolute path and its arguments
+        :param timeout: seconds after which it is killed
+        """
+        shown = ' '.join(command)
+        if not self.live:
+            return Unread(shown, 'NotAvailable', 'commands are not run for a captured tree')
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                env=ENVIRONMENT,
+                cwd='/',
+                check=False,
+                encoding='utf-8',
+                errors='replace',
+            )
+        except subprocess.TimeoutExpired:
+            return Unread(shown, 'Timeout', f'no answer within {timeout:g} s')
+        except OSError as error:
+            return unread(shown, error)
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def filtered(self, command: Sequence[str], source: int, *, timeout: float) -> Iterator[bytes]:
+        """Yield what a filter such as ``zstd -dc`` makes of an open file, from its offset on.
+
+        It is this host's filter also for a captured tree: it says nothing about either. It is
+        killed after ``timeout`` seconds or when the iteration is given up.
+
+        :raises OSError: it is not installed; EIO when it fails
+        """
+        process = subprocess.Popen(
+            command,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            cwd='/',
+        )
+        overdue = threading.Timer(timeout, process.kill)
+        overdue.start()
+        try:
+            output = process.stdout.fileno() if process.stdout else -1
+            while piece := os.read(output, 65536):
+                yield piece
+            if process.wait():
+                raise OSError(errno.EIO, f'failed with status {process.returncode}', command[0])
+        finally:
+            overdue.cancel()
+            process.kill()
+            process.communicate()

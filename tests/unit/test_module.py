@@ -1,0 +1,67 @@
+"""The kvm modules in sysfs trees as loaded, built-in and odd kernels show them."""
+
+from pathlib import Path
+
+from oslotest import base
+
+from nested_agent.drivers.base import parse_nested
+from nested_agent.facts import ModuleState, Unread
+from nested_agent.node import module
+from tests.unit.fakes import FakeRoot, make_tree
+
+LOADED_AMD = {
+    '/sys/module/kvm/initstate': 'live\n',
+    '/sys/module/kvm/refcnt': '1\n',
+    '/sys/module/kvm_amd/initstate': 'live\n',
+    '/sys/module/kvm_amd/refcnt': '2\n',
+    '/sys/module/kvm_amd/parameters/nested': '1\n',
+    '/sys/module/kvm_amd/parameters/npt': 'Y\n',
+    '/sys/module/ext4/initstate': 'live\n',
+}
+
+
+class ModuleTest(base.BaseTestCase):
+    def read(self, files):
+        directory = make_tree(files)
+        self.addCleanup(directory.cleanup)
+        return module.read(FakeRoot(Path(directory.name)))
+
+    def test_loaded(self):
+        found = self.read(LOADED_AMD)
+        self.assertEqual(['kvm', 'kvm_amd'], sorted(found))
+        amd = found['kvm_amd']
+        self.assertEqual((ModuleState.LIVE, 2), (amd.state, amd.refcnt))
+        self.assertEqual({'nested': '1', 'npt': 'Y'}, amd.parameters)
+
+    def test_built_in_has_no_initstate_and_no_refcnt(self):
+        found = self.read({'/sys/module/kvm_intel/parameters/nested': 'Y\n'})['kvm_intel']
+        self.assertEqual((ModuleState.BUILTIN, None), (found.state, found.refcnt))
+
+    def test_another_vendor_module_is_listed(self):
+        self.assertEqual(['kvm_pvm'], list(self.read({'/sys/module/kvm_pvm/parameters/x': '1'})))
+
+    def test_no_kvm_at_all(self):
+        self.assertEqual({}, self.read({'/sys/module/ext4/initstate': 'live'}))
+
+    def test_no_sysfs_is_not_no_module(self):
+        self.assertIsInstance(self.read({'/etc/x': ''}), Unread)
+
+    def test_odd_states(self):
+        found = self.read(
+            {
+                '/sys/module/kvm_amd/initstate': 'going\n',
+                '/sys/module/kvm_amd/refcnt': '-1\n',
+                '/sys/module/kvm_intel/initstate': 'strange\n',
+                '/sys/module/kvm_intel/refcnt': 'many\n',
+            }
+        )
+        self.assertEqual((ModuleState.GOING, -1), (found['kvm_amd'].state, found['kvm_amd'].refcnt))
+        self.assertEqual('Malformed', found['kvm_intel'].state.error)
+        self.assertEqual('Malformed', found['kvm_intel'].refcnt.error)
+
+    def test_every_literal_of_nested(self):
+        literals = {'Y': True, 'N': False, '1': True, '0': False, '2': True, '-1': True}
+        for text, on in literals.items():
+            self.assertIs(on, parse_nested(text), text)
+        for text in ('', 'yes', '1 0', '?'):
+            self.assertIsNone(parse_nested(text), text)
