@@ -1,0 +1,235 @@
+"""The running nova-compute, found in /proc by its command line.
+
+Only processes this one may see: with ``hidepid`` and without privileges there are none.
+"""
+
+import dataclasses
+import os
+import re
+import time
+
+from nested_agent.facts import NovaProcess, Unread
+from nested_agent.node import cgroup, nova_argv
+from nested_agent.node.root import Root, unread
+
+ENVIRONMENT_PREFIX = b'OS_LIBVIRT__'
+# argv[0] to argv[2] fit; the one that is chosen is read in full.
+SCAN_BYTES = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """A nova-compute and what is needed to follow it to its files.
+
+    :ivar arguments: what follows the program in its argv; None when it overwrote its command line
+        (setproctitle) and they cannot be told
+    :ivar root: ``/``, or ``/proc/PID/root`` where its file system is another one
+    :ivar directory: its working directory as it sees it; None when that cannot be read
+    :ivar uid: its real user id; None when that cannot be read
+    :ivar others: pids of further nova-computes, in ascending order
+    """
+
+    process: NovaProcess
+    arguments: tuple[str, ...] | None
+    root: str | Unread
+    directory: str | None
+    uid: int | None
+    others: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Candidate:
+    pid: int
+    argv: tuple[str, ...]
+    arguments: tuple[str, ...] | None
+    fields: list[str] | Unread
+    place: cgroup.Place
+
+    @property
+    def parent(self) -> int:
+        return 0 if isinstance(self.fields, Unread) else int(self.fields[1])
+
+
+def find(root: Root) -> Found | None:
+    """Return the running nova-compute, or None.
+
+    Of a wrapper and the nova-compute it started it is the latter; of a process and its forked
+    copies the former. Of several that remain, one outside any container, then the lowest pid.
+    A process that ends while it is being read is not there.
+
+    :raises OSError: when /proc cannot be listed
+    """
+    candidates = {}
+    for pid in _named(root):
+        candidate = _candidate(root, pid)
+        if candidate is not None:
+            candidates[pid] = candidate
+    chosen = sorted(
+        (each for each in candidates.values() if not _subordinate(each, candidates)),
+        key=lambda each: (each.place.container is not None, each.pid),
+    )
+    for candidate in chosen:
+        others = sorted(each.pid for each in chosen if each is not candidate)
+        found = _found(root, candidate, tuple(others))
+        if found is not None:
+            return found
+    return None
+
+
+def alive(root: Root, process: NovaProcess) -> bool:
+    """Whether the process still is what it was found as."""
+    return _argv(root, process.pid) == process.argv
+
+
+def _named(root: Root) -> list[int]:
+    """Return pids whose command line mentions the name. Hot: every process of the node."""
+    name = nova_argv.NAME.encode()
+    proc = str(root.path('/proc'))
+    found = []
+    for pid in root.pids():
+        try:
+            fd = os.open(f'{proc}/{pid}/cmdline', os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            if name in os.read(fd, SCAN_BYTES):
+                found.append(pid)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+    return found
+
+
+def _candidate(root: Root, pid: int) -> _Candidate | None:
+    argv = _argv(root, pid)
+    is_nova, given = nova_argv.arguments(argv)
+    if not is_nova:
+        return None
+    return _Candidate(pid, argv, given, _stat(root, pid), _place(root, pid))
+
+
+def _subordinate(each: _Candidate, candidates: dict[int, _Candidate]) -> bool:
+    """Whether another candidate is the real one: the parent it was forked from, or its child."""
+    parent = candidates.get(each.parent)
+    if parent is not None and parent.argv == each.argv:
+        return True
+    return any(
+        child.parent == each.pid and child.argv != each.argv for child in candidates.values()
+    )
+
+
+def _found(root: Root, candidate: _Candidate, others: tuple[int, ...]) -> Found | None:
+    pid = candidate.pid
+    process = NovaProcess(
+        pid=pid,
+        argv=candidate.argv,
+        started=_started(root, candidate.fields),
+        unit=candidate.place.unit,
+        container=candidate.place.container,
+        environment=_environment(root, pid),
+    )
+    found = Found(
+        process=process,
+        arguments=candidate.arguments,
+        root=_root(root, pid, candidate.place),
+        directory=_directory(root, pid),
+        uid=_uid(root, pid),
+        others=others,
+    )
+    return found if alive(root, process) else None
+
+
+def _argv(root: Root, pid: int) -> tuple[str, ...]:
+    try:
+        data = root.read_bytes(f'/proc/{pid}/cmdline')
+    except OSError:
+        return ()
+    # Trailing NULs are also what a rewritten title is padded with.
+    return tuple(data.rstrip(b'\0').decode(errors='replace').split('\0')) if data else ()
+
+
+def _stat(root: Root, pid: int) -> list[str] | Unread:
+    """Return the fields of /proc/PID/stat from ``state`` (field 3 of proc(5)) on."""
+    name = f'/proc/{pid}/stat'
+    text = root.try_text(name)
+    if isinstance(text, Unread):
+        return text
+    fields = text.rpartition(')')[2].split()  # the command before it may hold blanks and ')'
+    if len(fields) < 20 or not re.fullmatch(r'[0-9]{1,9}', fields[1]):
+        return Unread(name, 'Malformed', 'not the fields of proc(5)')
+    return fields
+
+
+def _started(root: Root, fields: list[str] | Unread) -> float | Unread:
+    """Return when a process started, to 0.01 s.
+
+    Now minus /proc/uptime plus field 22 of /proc/PID/stat: both count from boot, suspend
+    included. ``btime`` of /proc/stat is whole seconds: a file written right before a restart
+    would look newer than the process.
+    """
+    if isinstance(fields, Unread):
+        return fields
+    uptime = root.try_text('/proc/uptime')
+    if isinstance(uptime, Unread):
+        return uptime
+    try:
+        ticks = int(fields[19]) / os.sysconf('SC_CLK_TCK')
+        return round(time.time() - float(uptime.split()[0]) + ticks, 2)
+    except (ValueError, IndexError, OverflowError):
+        return Unread('/proc/uptime', 'Malformed', 'it or the start time is no number')
+
+
+def _place(root: Root, pid: int) -> cgroup.Place:
+    text = root.try_text(f'/proc/{pid}/cgroup')
+    if isinstance(text, Unread):
+        return cgroup.Place(None, None)
+    place = cgroup.place(text)
+    if place.container is None:
+        return place
+    own = root.try_text('/proc/self/cgroup')
+    return place if isinstance(own, Unread) else cgroup.place(text, own)
+
+
+def _environment(root: Root, pid: int) -> dict[str, str] | Unread:
+    """Return the OS_LIBVIRT__* variables; no other is even decoded."""
+    name = f'/proc/{pid}/environ'
+    try:
+        data = root.read_bytes(name)
+    except OSError as error:
+        return unread(name, error)
+    found: dict[str, str] = {}
+    for entry in data.split(b'\0'):
+        if entry.startswith(ENVIRONMENT_PREFIX):
+            key, equals, value = entry.decode(errors='replace').partition('=')
+            if equals:
+                found.setdefault(key, value)  # of two, Python's os.environ has the first
+    return found
+
+
+def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
+    name = f'/proc/{pid}/root'
+    try:
+        theirs = root.stat(name)
+        ours = root.stat('/')
+    except OSError as error:
+        # Not privileged to follow the link. A process of the host has the host's files.
+        return '/' if place.container is None else unread(name, error)
+    same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    return '/' if same else name
+
+
+def _directory(root: Root, pid: int) -> str | None:
+    try:
+        # The link's text, which is the path as the process itself sees it.
+        return os.readlink(root.path(f'/proc/{pid}') / 'cwd')  # noqa: PTH115  # text, no path
+    except OSError:
+        return None
+
+
+def _uid(root: Root, pid: int) -> int | None:
+    text = root.try_text(f'/proc/{pid}/status')
+    if isinstance(text, Unread):
+        return None
+    match = re.search(r'^Uid:\s*(\d{1,10})\b', text, re.MULTILINE | re.ASCII)
+    return int(match[1]) if match else None

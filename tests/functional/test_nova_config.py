@@ -1,0 +1,260 @@
+"""nova-compute's configuration as read here against oslo.config run the way nova runs it.
+
+The other side is a process of its own that is chrooted to the tree, with real argv, environment,
+home and working directory, and Nova's own registration of the options (nova 34).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+from oslotest import base
+
+from nested_agent.facts import Location, NovaCompute, Setting, Unread
+from nested_agent.node import nova
+from nested_agent.node.root import Root
+from tests.unit.fakes import FakeRoot, write_tree
+
+# Answers each line of JSON on its input from a child of its own.
+NOVA = r"""
+import json, os, sys
+from oslo_config import cfg, types
+
+def load(argv):
+    conf = cfg.ConfigOpts()
+    conf.register_opts([
+        cfg.StrOpt('virt_type', default='kvm', choices=('kvm', 'lxc', 'qemu', 'parallels')),
+        cfg.StrOpt('cpu_mode', choices=[
+            ('host-model', ''), ('host-passthrough', ''), ('custom', ''), ('none', '')]),
+        cfg.ListOpt('cpu_models', deprecated_name='cpu_model', default=[]),
+        cfg.ListOpt('cpu_model_extra_flags', item_type=types.String(ignore_case=True), default=[]),
+    ], group=cfg.OptGroup('libvirt'))
+    conf.register_opts([
+        cfg.HostDomainOpt('host', default='this-node'),
+        cfg.StrOpt('compute_driver'),
+        cfg.StrOpt('my_ip', default='192.0.2.1'),
+    ])
+    conf.register_cli_opts([cfg.BoolOpt('debug', short='d'), cfg.StrOpt('log-file')])
+    conf(argv, project='nova', version='34.0.0')
+    values = {}
+    for group, names in (('libvirt', ('virt_type', 'cpu_mode', 'cpu_models',
+                                      'cpu_model_extra_flags')),
+                         (None, ('host', 'compute_driver'))):
+        for name in names:
+            try:
+                value = getattr(getattr(conf, group) if group else conf, name)
+            except Exception as error:
+                value = {'error': type(error).__name__}
+            values[(group or 'DEFAULT') + '.' + name] = value
+    return values
+
+sys.argv = ['/usr/bin/nova-compute']
+os.environ.clear()
+load(['--config-file=/dev/null', '--config-dir=/dev'])  # imports whatever it imports late
+for line in sys.stdin:
+    case = json.loads(line)
+    if os.fork() == 0:
+        os.dup2(os.open('/dev/null', os.O_WRONLY), 2)
+        os.environ.update(case['environment'], HOME='/home/nova')
+        os.chroot(case['root'])
+        os.chdir('/home')
+        try:
+            answer = load(case['arguments'])
+        except BaseException as error:
+            answer = type(error).__name__
+        print(json.dumps(answer), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+PATHS = (
+    *('/home/nova/.nova/nova.conf', '/home/nova/nova-compute.conf', '/etc/nova/nova.conf'),
+    *('/etc/nova.conf', '/etc/nova/nova-compute.conf', '/etc/nova-compute.conf'),
+    *('/etc/nova/nova.conf.d/10.conf', '/etc/nova/nova.conf.d/9.conf', '/etc/nova/nova.conf.d/9'),
+    *('/etc/nova/nova.conf.d/.x.conf', '/etc/nova-compute.conf.d/a.conf', '/home/rel.conf'),
+    *('/d/a.conf', '/d/B.conf', '/a.conf', '/b.conf'),
+)
+GOOD = (
+    *('[DEFAULT]', '[libvirt]', '[libvirt]', '[LibVirt]', '[default]', '[x]', '', '# c', '; c'),
+    *('cpu_mode=custom', 'cpu_mode = none', 'cpu_mode: "host-model"', "cpu_mode='custom'"),
+    *('virt_type=qemu', 'virt_type = kvm', 'cpu_models=A, B', 'cpu_models =', 'cpu_models=C,'),
+    *('cpu_model=D', 'cpu_model=E,F', 'cpu-models=x', 'CPU_MODELS=x', 'cpu_models=$virt_type,$$,'),
+    *('cpu_model_extra_flags=+VMX,pcid', 'host=n1', 'host=a_b.c', 'compute_driver=l.D'),
+    *('compute_driver=${libvirt.cpu_mode}', 'cpu_models=\\$x', 'cpu_models=a:b=c', 'debug=true'),
+)
+# Not config_file=: before a --config-file argument oslo.config itself falls over it
+# (AttributeError), and which file came from an argument is no longer known when it is evaluated.
+BAD = (
+    *(' more', '[x', ' [libvirt]', '[libvirt] # c', '[]', '\ufeff', '=', 'word', 'cpu_mode=', '\r'),
+    *('cpu_mode=Custom', 'cpu_mode=custom # x', 'virt_type="', 'host=a b', 'cpu_mode=$cpu_mode'),
+    *('cpu_models=$my_ip', 'cpu_models=$nothing', 'cpu_models=$host', 'cpu_mode=${libvirt}'),
+    *(
+        'shell_completion=fish',
+        'config_dir=/x',
+        '\xe9',
+        'cpu_models=\u2028,\x0bz',
+    ),
+)
+LINES = strategies.lists(
+    strategies.one_of(*[strategies.sampled_from(GOOD)] * 25, strategies.sampled_from(BAD)),
+    max_size=9,
+).map(lambda lines: '\n'.join(['[libvirt]', *lines]))
+CONTENT = strategies.one_of(
+    LINES.map(str.encode),
+    LINES.map(lambda text: text.replace('\n', '\r\n').encode()),
+    LINES.map(lambda text: text.encode('latin-1', 'replace')),
+)
+# What most arguments name is there, so that not every other case is about a missing file.
+THERE = {'/a.conf': b'', '/b.conf': b'', '/home/rel.conf': b'', '/d/a.conf': b''}
+ARGUMENTS = strategies.lists(
+    strategies.sampled_from(
+        (
+            *(['--config-file=/a.conf'], ['--config-file', '/b.conf'], ['--config-f=/a.conf']),
+            *(['--config-file=rel.conf'], ['--config-file=~/nova-compute.conf'], ['--debug']),
+            *(['--config-dir=/d'], ['--config-dir', '/d/'], ['--config-d', '/d'], ['-d']),
+            *(['--log-file', '/x'], ['--config-file=/d'], ['--config-dir=/a.conf']),
+            *(['--config-file=/etc/../b.conf'], ['--config-dir=/missing'], ['--config=x']),
+        )
+    ),
+    max_size=4,
+).map(lambda words: [word for pair in words for word in pair])
+ENVIRONMENT = strategies.dictionaries(
+    strategies.sampled_from(
+        ('OS_LIBVIRT__CPU_MODE', 'OS_LIBVIRT__CPU_MODELS', 'OS_LIBVIRT__CPU_MODEL', 'OS_LIBVIRT')
+    ),
+    strategies.sampled_from(('custom', 'none', 'X,Y', '', '$virt_type', 'kvm')),
+    max_size=2,
+)
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'chroot needs root')
+class DifferentialTest(base.BaseTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.nova = subprocess.Popen(
+            [sys.executable, '-c', NOVA],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(self.nova.communicate)
+        #: How often each kind of answer came, to see that both were tried.
+        self.answers = {'values': 0, 'refused': 0, 'invalid': 0}
+
+    def theirs(self, root: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Any:
+        assert self.nova.stdin is not None and self.nova.stdout is not None
+        case = {'root': root, 'arguments': arguments, 'environment': environment}
+        self.nova.stdin.write(json.dumps(case) + '\n')
+        self.nova.stdin.flush()
+        return json.loads(self.nova.stdout.readline())
+
+    def test_same_values(self) -> None:
+        self.compare()
+        # The generator must not have drifted into one corner.
+        for kind, count in self.answers.items():
+            self.assertGreater(count, 20, (kind, self.answers))
+
+    @hypothesis.settings(max_examples=500, deadline=None)
+    @hypothesis.given(
+        strategies.dictionaries(strategies.sampled_from(PATHS), CONTENT, max_size=6),
+        ARGUMENTS,
+        ENVIRONMENT,
+    )
+    def compare(
+        self,
+        files: Mapping[str, bytes],
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        files = {**THERE, **files}
+        with tempfile.TemporaryDirectory() as directory:
+            write_tree(Path(directory), {**_process(arguments, environment), **files})
+            ours = nova.read(FakeRoot(Path(directory)))
+            theirs = self.theirs(directory, arguments, environment)
+        assert isinstance(ours, NovaCompute)
+        if isinstance(ours.settings, Unread):
+            self.assertIsInstance(theirs, str, str(ours.settings))
+            self.answers['refused'] += 1
+            return
+        self.assertIsInstance(theirs, dict, str(theirs))
+        for name, setting in ours.settings.items():
+            self.compare_setting(name, setting.value, theirs[name])
+            if isinstance(setting.where, Location):
+                written = (setting.written_as or name).partition('.')[2]
+                text = files[setting.where.file].decode().replace('\r\n', '\n').replace('\r', '\n')
+                line = text.split('\n')[setting.where.line - 1]
+                self.assertTrue(line.startswith(written), (line, setting))
+        self.answers['values'] += 1
+
+    def compare_setting(self, name: str, ours: object, theirs: object) -> None:
+        if isinstance(ours, Unread) and ours.error == 'Unresolved':
+            self.assertIn('refer', ours.detail)
+        elif isinstance(ours, Unread):
+            self.assertIsInstance(theirs, dict, str(ours))
+            self.answers['invalid'] += 1
+        elif name == 'DEFAULT.host' and ours is None:
+            self.assertEqual('this-node', theirs)
+        else:
+            self.assertEqual(theirs, list(ours) if isinstance(ours, tuple) else ours, name)
+
+
+def _process(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str | bytes]:
+    argv = ['/usr/bin/python3', '/usr/bin/nova-compute', *arguments]
+    return {
+        '/home/nova/x': '',
+        '/etc/passwd': 'nova:x:162:162::/home/nova:/bin/sh\n',
+        '/proc/70/cmdline': '\0'.join([*argv, '']),
+        '/proc/70/environ': '\0'.join(f'{key}={value}' for key, value in environment.items()),
+        '/proc/70/status': 'Uid:\t162\t162\t162\t162\n',
+        '/proc/70/cwd': '-> /home',
+        '/proc/70/root': '-> /',
+    }
+
+
+class ProcessTest(base.BaseTestCase):
+    """A real process that looks like nova-compute, in the real /proc."""
+
+    def test_found_with_its_facts(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        script = Path(directory.name, 'nova-compute')
+        script.write_text('import time\nprint(flush=True)\ntime.sleep(60)\n')
+        Path(directory.name, 'n.conf').write_text('[libvirt]\ncpu_mode = custom\n')
+        before = time.time()
+        process = subprocess.Popen(
+            [sys.executable, '-s', script, '--config-file=n.conf', '--config-dir', directory.name],
+            cwd=directory.name,
+            env={'OS_LIBVIRT__VIRT_TYPE': 'qemu', 'SECRET': 'hunter2'},
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        process.stdout.readline()
+        after = time.time()
+        compute = nova.read(Root('/'))
+        assert isinstance(compute, NovaCompute) and compute.process is not None
+        if compute.process.pid != process.pid:
+            self.assertIn(process.pid, compute.others)
+            self.skipTest('another nova-compute runs here')
+        assert isinstance(compute.process.started, float)
+        self.assertTrue(before - 0.05 < compute.process.started < after + 0.05)
+        self.assertEqual({'OS_LIBVIRT__VIRT_TYPE': 'qemu'}, compute.process.environment)
+        self.assertEqual('/', compute.root)
+        conf = f'{directory.name}/n.conf'
+        self.assertEqual([conf, conf], [file.path for file in compute.files][-2:])
+        assert not isinstance(compute.settings, Unread)
+        self.assertEqual(Setting('custom', Location(conf, 2)), compute.settings['libvirt.cpu_mode'])
+        self.assertEqual(
+            Setting('qemu', 'OS_LIBVIRT__VIRT_TYPE'), compute.settings['libvirt.virt_type']
+        )
+        self.assertNotIn('hunter2', repr(compute))

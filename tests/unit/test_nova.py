@@ -1,0 +1,315 @@
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from unittest import mock
+
+import hypothesis
+from hypothesis import strategies
+
+from nested_agent.facts import Location, Manager, NovaCompute, Setting, Unread
+from nested_agent.node import nova, nova_config
+from tests.unit.fakes import FakeRoot, write_tree
+from tests.unit.test_nova_process import ID, PYTHON_ARGV, ProcTest, process
+
+PASSTHROUGH = '[libvirt]\ncpu_mode=host-passthrough\n'
+CUSTOM = '[libvirt]\ncpu_mode=custom\n'
+DOCKER = f'0::/system.slice/docker-{ID}.scope\n'
+
+
+class NovaTest(ProcTest):
+    def setUp(self) -> None:
+        super().setUp()
+        nova_config._Memory.last = None
+
+    def compute(
+        self,
+        *parts: dict[str, str | bytes],
+        config_files: Sequence[str] = (),
+        config_dirs: Sequence[str] = (),
+    ) -> NovaCompute:
+        compute = nova.read(self.tree(*parts), config_files=config_files, config_dirs=config_dirs)
+        assert isinstance(compute, NovaCompute), compute
+        return compute
+
+    def paths(self, compute: NovaCompute) -> list[str]:
+        return [file.path for file in compute.files]
+
+    def mode(self, compute: NovaCompute) -> Setting:
+        assert not isinstance(compute.settings, Unread), compute.settings
+        return compute.settings['libvirt.cpu_mode']
+
+
+class RunningTest(NovaTest):
+    def test_files_are_those_of_its_arguments(self) -> None:
+        compute = self.compute(
+            process(70, (*PYTHON_ARGV, '--config-file', '/a.conf')),
+            {'/a.conf': PASSTHROUGH, '/etc/nova/nova.conf': CUSTOM, '/op.conf': CUSTOM},
+            config_files=['/op.conf'],
+        )
+        self.assertEqual('process', compute.found_by)
+        self.assertEqual('/', compute.root)
+        self.assertEqual(['/a.conf'], self.paths(compute))
+        self.assertEqual(Setting('host-passthrough', Location('/a.conf', 2)), self.mode(compute))
+
+    def test_without_arguments_the_default_search(self) -> None:
+        compute = self.compute(
+            process(70, PYTHON_ARGV),
+            {
+                '/etc/passwd': 'nova:x:162:162::/home/nova:\n',
+                '/home/nova/.nova/nova-compute.conf': '',
+                '/etc/nova/nova.conf': CUSTOM,
+                '/etc/nova/nova.conf.d/1.conf': PASSTHROUGH,
+            },
+        )
+        self.assertEqual(
+            [
+                '/etc/nova/nova.conf',
+                '/home/nova/.nova/nova-compute.conf',
+                '/etc/nova/nova.conf.d/1.conf',
+            ],
+            self.paths(compute),
+        )
+        self.assertEqual('host-passthrough', self.mode(compute).value)
+
+    def test_environment(self) -> None:
+        compute = self.compute(
+            process(70, PYTHON_ARGV, environ=b'OS_LIBVIRT__CPU_MODE=none\0'),
+            {'/etc/nova/nova.conf': CUSTOM},
+        )
+        self.assertEqual(Setting('none', 'OS_LIBVIRT__CPU_MODE'), self.mode(compute))
+
+    def test_files_of_a_container(self) -> None:
+        compute = self.compute(
+            process(70, PYTHON_ARGV, group=DOCKER, root='-> /merged'),
+            {
+                '/etc/nova/nova.conf': CUSTOM,
+                '/secret.conf': CUSTOM,
+                '/merged/etc/nova/nova.conf': '-> /real/n.conf',
+                '/merged/real/n.conf': PASSTHROUGH,
+                # Inside the container this link points at nothing.
+                '/merged/etc/nova-compute.conf': '-> /secret.conf',
+            },
+        )
+        self.assertEqual(('/proc/70/root', Manager.CONTAINER), (compute.root, compute.manager))
+        self.assertEqual(['/etc/nova/nova.conf'], self.paths(compute))
+        self.assertEqual(
+            Setting('host-passthrough', Location('/etc/nova/nova.conf', 2)), self.mode(compute)
+        )
+
+    def test_container_that_cannot_be_entered(self) -> None:
+        compute = self.compute(
+            process(70, PYTHON_ARGV, group=DOCKER, root='-> /missing'),
+            {'/etc/nova/nova.conf': CUSTOM},
+        )
+        assert isinstance(compute.settings, Unread)
+        self.assertEqual('/proc/70/root', compute.settings.source)
+        self.assertEqual((), compute.files)
+
+    def test_container_that_ends_meanwhile(self) -> None:
+        tree = self.tree(
+            process(70, PYTHON_ARGV, group=DOCKER, root='-> /merged'), {'/merged/x': ''}
+        )
+        with mock.patch('nested_agent.node.nova_process.alive', side_effect=[True, False]):
+            self.assertIsNone(nova.read(tree))
+
+    def test_missing_file(self) -> None:
+        compute = self.compute(process(70, (*PYTHON_ARGV, '--config-file', '/a.conf')))
+        assert isinstance(compute.settings, Unread)
+        self.assertEqual(('/a.conf', 'ENOENT'), (compute.settings.source, compute.settings.error))
+
+    def test_missing_directory(self) -> None:
+        compute = self.compute(process(70, (*PYTHON_ARGV, '--config-dir', '/d')))
+        assert isinstance(compute.settings, Unread)
+        self.assertEqual(('/d', 'ENOENT'), (compute.settings.source, compute.settings.error))
+
+    def test_overwritten_command_line(self) -> None:
+        compute = self.compute(
+            process(70, b'nova-compute: worker\0\0\0'),
+            {'/etc/nova/nova.conf': '', '/etc/nova/nova-compute.conf': PASSTHROUGH},
+        )
+        assert compute.process is not None
+        self.assertEqual(('debian', 70), (compute.found_by, compute.process.pid))
+        self.assertEqual('host-passthrough', self.mode(compute).value)
+
+    def test_others(self) -> None:
+        compute = self.compute(process(70, PYTHON_ARGV), process(9, PYTHON_ARGV, group=DOCKER))
+        self.assertEqual((9,), compute.others)
+
+    def test_processes_that_cannot_be_looked_at(self) -> None:
+        root = FakeRoot(Path('/nonexistent'))
+        problem = nova.read(root)
+        assert isinstance(problem, Unread)
+        self.assertEqual(('/proc', 'ENOENT'), (problem.source, problem.error))
+        root.live = False
+        self.assertIsNone(nova.read(root))
+
+
+class ManagerTest(NovaTest):
+    def manager(
+        self,
+        unit: str,
+        argv: tuple[str, ...] = PYTHON_ARGV,
+        *,
+        group: str = '',
+        name: str = 'x',
+    ) -> Manager:
+        tree: dict[str, str | bytes] = {'/merged/x': '', f'/{name}': ''}
+        group = group or f'0::/system.slice/{unit}\n'
+        root = '-> /merged' if 'docker' in group or 'libpod' in group else '-> /'
+        return self.compute(process(70, argv, group=group, root=root), tree).manager
+
+    def test_by_unit(self) -> None:
+        for unit, manager in (
+            ('nova-compute.service', Manager.PACKAGE),
+            ('openstack-nova-compute.service', Manager.PACKAGE),
+            ('devstack@n-cpu.service', Manager.DEVSTACK),
+            ('snap.openstack-hypervisor.nova-compute.service', Manager.SNAP),
+            (f'edpm_nova_compute.service/libpod-payload-{ID}', Manager.EDPM),
+            (f'tripleo_nova_compute.service/libpod-payload-{ID}', Manager.TRIPLEO),
+            (f'kolla-nova_compute-container.service/docker-{ID}.scope', Manager.KOLLA),
+            ('mine.service', Manager.UNKNOWN),
+        ):
+            self.assertEqual(manager, self.manager(unit), unit)
+
+    def test_by_arguments(self) -> None:
+        unit = 'nova-compute.service'
+        for argv, manager in (
+            (('/usr/bin/nova-compute', '--config-file', '/etc/nova/nova-cpu.conf'), 'devstack'),
+            (('/openstack/venvs/nova-31/bin/nova-compute',), 'openstack-ansible'),
+            (('/snap/openstack-hypervisor/1/bin/nova-compute',), 'snap'),
+            (('/opt/venv/bin/nova-compute',), 'unknown'),
+        ):
+            self.assertEqual(Manager(manager), self.manager(unit, argv), str(argv))
+
+    def test_of_a_container(self) -> None:
+        for name, manager in (
+            ('etc/kolla/nova-compute/x', Manager.KOLLA),
+            ('merged/var/lib/kolla/config_files/x', Manager.KOLLA),
+            ('var/lib/openstack/nova/x', Manager.EDPM),
+            ('var/lib/openstack/config/nova/x', Manager.EDPM),
+            ('var/lib/config-data/puppet-generated/nova_libvirt/x', Manager.TRIPLEO),
+            ('x', Manager.CONTAINER),
+        ):
+            self.assertEqual(manager, self.manager('', group=DOCKER, name=name), name)
+
+    def test_host_process_beside_remains_of_kolla(self) -> None:
+        name = 'etc/kolla/nova-compute/nova.conf'
+        self.assertEqual(Manager.PACKAGE, self.manager('nova-compute.service', name=name))
+
+
+class StoppedTest(NovaTest):
+    def test_nothing_at_all(self) -> None:
+        self.assertIsNone(nova.read(self.tree({'/proc/x': ''})))
+
+    def test_layouts(self) -> None:
+        main, own = '/etc/nova/nova.conf', '/etc/nova/nova-compute.conf'
+        drop_in = '/etc/nova/nova.conf.d/1.conf'
+        dist = '/usr/share/nova/nova-dist.conf'
+        snap = '/var/snap/openstack-hypervisor/common/etc/nova'
+        kolla = '/etc/kolla/nova-compute/nova.conf'
+        edpm = '/var/lib/openstack/nova'
+        for there, found_by, manager, files in (
+            ([main, own], 'debian', Manager.PACKAGE, [main, own]),
+            ([main, own, drop_in], 'debian', Manager.PACKAGE, [drop_in, main, own]),
+            ([main, '/etc/init.d/nova-compute'], 'debian', Manager.PACKAGE, [main]),
+            ([main], 'default', Manager.UNKNOWN, [main]),
+            ([main, '/openstack/venvs/x'], 'default', Manager.OPENSTACK_ANSIBLE, [main]),
+            ([main, own, drop_in, dist], 'rdo', Manager.PACKAGE, [dist, main, own, drop_in]),
+            (
+                [main, '/etc/nova/nova-cpu.conf'],
+                'devstack',
+                Manager.DEVSTACK,
+                ['/etc/nova/nova-cpu.conf'],
+            ),
+            ([drop_in, kolla], 'kolla', Manager.KOLLA, [kolla]),
+            (
+                [f'{edpm}/01-nova.conf', f'{edpm}/nova-blank.conf', f'{edpm}/x.conf'],
+                'edpm',
+                Manager.EDPM,
+                [f'{edpm}/01-nova.conf', f'{edpm}/nova-blank.conf'],
+            ),
+            (
+                [f'{snap}/nova.conf', f'{snap}/nova.conf.d/1.conf'],
+                'snap',
+                Manager.SNAP,
+                [f'{snap}/nova.conf', f'{snap}/nova.conf.d/1.conf'],
+            ),
+            ([f'{snap}/nova.conf'], 'snap', Manager.SNAP, [f'{snap}/nova.conf']),
+        ):
+            compute = self.compute({'/proc/x': ''}, dict.fromkeys(there, ''))
+            self.assertEqual(
+                (None, found_by, manager, files, '/'),
+                (
+                    compute.process,
+                    compute.found_by,
+                    compute.manager,
+                    self.paths(compute),
+                    compute.root,
+                ),
+            )
+
+    def test_operator_says(self) -> None:
+        files: dict[str, str | bytes] = {
+            '/proc/x': '',
+            '/etc/nova/nova.conf': CUSTOM,
+            '/etc/nova/nova-compute.conf': '',
+            '/op.conf': PASSTHROUGH,
+            '/op.d/1.conf': CUSTOM,
+        }
+        compute = self.compute(files, config_files=['/op.conf'], config_dirs=['/op.d'])
+        self.assertEqual(('option', Manager.PACKAGE), (compute.found_by, compute.manager))
+        self.assertEqual(['/op.conf', '/op.d/1.conf'], self.paths(compute))
+        self.assertEqual('custom', self.mode(compute).value)
+        compute = self.compute(files, config_dirs=['/missing'])
+        assert isinstance(compute.settings, Unread)
+        self.assertEqual('ENOENT', compute.settings.error)
+
+    def test_captured_tree(self) -> None:
+        root = self.tree(process(70, PYTHON_ARGV), {'/etc/nova/nova.conf': PASSTHROUGH})
+        root.live = False
+        compute = nova.read(root)
+        assert isinstance(compute, NovaCompute)
+        self.assertIsNone(compute.process)
+        self.assertEqual('host-passthrough', self.mode(compute).value)
+
+
+LINES = strategies.lists(
+    strategies.sampled_from(
+        [
+            *('[DEFAULT]', '[libvirt]', '[LibVirt]', '[x', ' [libvirt]', '', '# c', '\ufeff', '='),
+            *('cpu_mode=custom', 'cpu_mode=$cpu_mode', 'cpu_mode=${x.y}', 'cpu_models=$virt_type'),
+            *(
+                'virt_type = $cpu_models$cpu_models',
+                ' more',
+                '\tmore',
+                'host=$host',
+                'config_dir=$x',
+            ),
+            *('config_source=a', 'config_file=b', 'shell_completion=c', 'cpu_model=$', 'x:y\r'),
+            *('compute_driver=${libvirt}', 'cpu_models=${libvirt.cpu_mode.x}', 'config_dir=\\$'),
+        ]
+    )
+).map(lambda lines: '\n'.join(lines).encode())
+CONTENT = strategies.one_of(strategies.binary(max_size=60), LINES)
+NAMES = (
+    *('/proc/70/stat', '/proc/70/cgroup', '/proc/70/environ', '/proc/70/status', '/proc/uptime'),
+    *('/etc/passwd', '/proc/self/cgroup', '/etc/nova/nova.conf', '/etc/nova/nova.conf.d/1.conf'),
+)
+
+
+class GarbageTest(NovaTest):
+    @hypothesis.settings(max_examples=300, deadline=None)
+    @hypothesis.given(
+        strategies.dictionaries(strategies.sampled_from(NAMES), CONTENT),
+        strategies.one_of(
+            strategies.just(b'nova-compute\0'),
+            strategies.binary(max_size=30).map(lambda tail: b'nova-compute\0' + tail),
+            strategies.binary(max_size=30).map(lambda tail: b'nova-compute ' + tail),
+        ),
+    )
+    def test_never_raises(self, garbage: Mapping[str, bytes], cmdline: bytes) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            write_tree(Path(directory), {**process(70, cmdline), **garbage})
+            compute = nova.read(FakeRoot(Path(directory)))
+        self.assertNotIsInstance(compute, Unread)
+        repr(compute).encode()
