@@ -1,0 +1,51 @@
+"""Observation, verdict and plan put together: the Report of one verification."""
+
+import dataclasses
+from typing import Any
+
+from nested_agent.drivers import loader
+from nested_agent.facts import Observation
+from nested_agent.model import Report, to_plain
+from nested_agent.node.observe import Sources, observe
+from nested_agent.node.root import Root
+from nested_agent.plan import plan
+from nested_agent.policy import Policy
+from nested_agent.verify import verify
+
+
+def make_report(
+    root: Root,
+    drivers: loader.Loaded,
+    sources: Sources,
+    policy: Policy,
+    previous: Report | None = None,
+) -> Report:
+    """Observe the node, verify it and plan; nothing is changed.
+
+    :param previous: the last report, from which ``since`` is carried on
+    """
+    observation, driver = observe(root, drivers, sources)
+    verdict = verify(observation, policy, driver, previous)
+    return Report(
+        host=observation.host,
+        time=observation.time,
+        boot_id=observation.boot_id if isinstance(observation.boot_id, str) else None,
+        driver=observation.driver,
+        policy=_plain_policy(policy),
+        state=verdict.state,
+        conditions=verdict.conditions,
+        plan=plan(observation, policy, driver, verdict),
+        observation=_plain_observation(observation),
+    )
+
+
+def _plain_policy(policy: Policy) -> dict[str, Any]:
+    minimum = '.'.join(str(number) for number in policy.minimum_kernel)
+    plain = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    return {**{key: str(value) for key, value in plain.items()}, 'minimum_kernel': minimum}
+
+
+def _plain_observation(observation: Observation) -> dict[str, Any]:
+    plain = to_plain(observation)
+    assert isinstance(plain, dict)  # noqa: S101  # for the type checker
+    return plain

@@ -1,0 +1,1 @@
+"""The channels a Report goes out by."""

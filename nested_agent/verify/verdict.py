@@ -1,0 +1,100 @@
+"""All judges asked, and the State that their answers make."""
+
+import dataclasses
+
+from nested_agent.drivers.base import Driver
+from nested_agent.facts import Observation
+from nested_agent.model import Condition, ConditionType, Report, State, Status
+from nested_agent.policy import Policy
+from nested_agent.verify.host import CANNOT, cpu_supported, kernel_supported, kvm_usable
+from nested_agent.verify.judgement import Judgement, Remedy
+from nested_agent.verify.nova import guest_cpu, nova_config_current, virt_type
+from nested_agent.verify.persistent import nested_persistent
+from nested_agent.verify.runtime import nested_runtime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verification comes to: every judgement by type in the order shown, and the state."""
+
+    state: State
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions, in order."""
+        return tuple(each.condition for each in self.judgements)
+
+    def __getitem__(self, type_: ConditionType) -> Judgement:
+        return next(each for each in self.judgements if each.condition.type is type_)
+
+
+def verify(
+    observation: Observation,
+    policy: Policy,
+    driver: Driver | None,
+    previous: Report | None = None,
+) -> Verdict:
+    """Judge an observation.
+
+    :param driver: the one that :func:`nested_agent.node.observe.observe` returned with it
+    :param previous: the last report of this node; without it no condition has a ``since``
+    """
+    cpu = cpu_supported(observation, policy, driver)
+    kvm = kvm_usable(observation, policy, driver)
+    persistent = nested_persistent(observation, policy, driver)
+    runtime = nested_runtime(observation, policy, driver, persistent)
+    judgements = [
+        cpu,
+        kernel_supported(observation, policy, driver),
+        kvm,
+        runtime,
+        persistent,
+        guest_cpu(observation, policy, driver),
+        virt_type(observation, policy, kvm),
+        nova_config_current(observation),
+    ]
+    cannot = cpu.condition.status is Status.TRUE and cpu.condition.reason in CANNOT
+    if not policy.wanted and cannot and runtime.condition.status is Status.TRUE:
+        judgements = [_moot(each) for each in judgements]
+        state = State.COMPLIANT
+    else:
+        state = _state(judgements)
+    return Verdict(state, tuple(_since(each, observation, previous) for each in judgements))
+
+
+def _moot(judgement: Judgement) -> Judgement:
+    """Return what a deviation is worth on a processor that cannot nest anyway: nothing."""
+    condition = judgement.condition
+    if condition.status is not Status.FALSE:
+        return judgement
+    message = f'{condition.message}; without effect, since the processor cannot nest'
+    moot = dataclasses.replace(condition, status=Status.TRUE, reason='CannotNest', message=message)
+    return Judgement(moot, Remedy.NONE)
+
+
+def _state(judgements: list[Judgement]) -> State:
+    remedies = {each.remedy for each in judgements}
+    for remedy, state in (
+        (Remedy.IMPOSSIBLE, State.UNSUPPORTED),
+        (Remedy.PERSON, State.BLOCKED),
+        (Remedy.FIX, State.DRIFTED),
+        (Remedy.WAIT, State.PENDING),
+    ):
+        if remedy in remedies:
+            return state
+    # A False without a remedy waits for another condition that could not be judged.
+    if all(each.condition.status is Status.TRUE for each in judgements):
+        return State.COMPLIANT
+    return State.UNKNOWN
+
+
+def _since(judgement: Judgement, observation: Observation, previous: Report | None) -> Judgement:
+    if previous is None:
+        return judgement
+    condition = judgement.condition
+    since: float | None = observation.time
+    for old in previous.conditions:
+        if old.type is condition.type and old.status is condition.status:
+            since = old.since
+    return Judgement(dataclasses.replace(condition, since=since), judgement.remedy)

@@ -1,0 +1,116 @@
+"""Imports point one way, and only node/ knows where the node's files are."""
+
+import ast
+import re
+from pathlib import Path
+
+from oslotest import base
+
+import nested_agent
+
+PACKAGE = Path(nested_agent.__file__).parent
+
+#: room: the rooms of this project it may import. A new room must find its place here.
+ALLOWED = {
+    'exceptions': set(),
+    'facts': set(),
+    'policy': set(),
+    'model': {'exceptions', 'facts'},
+    'drivers': {'facts'},
+    'guest_cpu': {'drivers', 'policy'},
+    'node': {'drivers', 'facts'},
+    'verify': {'drivers', 'facts', 'guest_cpu', 'model', 'policy'},
+    'plan': {'drivers', 'facts', 'guest_cpu', 'model', 'policy', 'verify'},
+    'report': {'drivers', 'facts', 'model', 'node', 'plan', 'policy', 'verify'},
+    'reporting': {'exceptions', 'model'},
+    'conf': {'exceptions', 'policy'},
+    'cmd': {
+        'conf',
+        'drivers',
+        'exceptions',
+        'model',
+        'node',
+        'report',
+        'reporting',
+    },
+}
+THE_NODE = re.compile(r'/(?:sys|proc)\b')
+STARTS_PROCESSES = {'subprocess', 'multiprocessing', 'pty'}
+
+
+def files():
+    return sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def imports(tree):
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Import):
+            yield from (name.name for name in each.names)
+        elif isinstance(each, ast.ImportFrom):
+            yield f'{each.module}'
+            yield from (f'{each.module}.{name.name}' for name in each.names)
+
+
+def docstrings(tree):
+    """Return every string that is a statement by itself: docstrings, of attributes too."""
+    return {
+        id(each.value)
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
+    }
+
+
+class LayeringTest(base.BaseTestCase):
+    def test_imports_point_one_way(self):
+        wrong = []
+        for path in files():
+            for name in imports(ast.parse(path.read_text())):
+                parts = name.split('.')
+                if parts[0] != 'nested_agent' or len(parts) < 2:
+                    continue
+                if parts[1] != room(path) and parts[1] not in ALLOWED[room(path)]:
+                    wrong.append(f'{path.relative_to(PACKAGE)} imports {name}')
+        self.assertEqual([], wrong)
+
+    def test_only_node_knows_where_the_node_s_files_are(self):
+        wrong = []
+        for path in files():
+            if room(path) == 'node':
+                continue
+            tree = ast.parse(path.read_text())
+            passed_over = docstrings(tree)
+            wrong += [
+                f'{path.relative_to(PACKAGE)}:{each.lineno} {each.value!r}'
+                for each in ast.walk(tree)
+                if isinstance(each, ast.Constant)
+                and isinstance(each.value, str)
+                and id(each) not in passed_over
+                and THE_NODE.search(each.value)
+            ]
+        self.assertEqual([], wrong)
+
+    def test_one_place_starts_processes(self):
+        found = [
+            str(path.relative_to(PACKAGE))
+            for path in files()
+            if STARTS_PROCESSES
+            & {name.split('.')[0] for name in imports(ast.parse(path.read_text()))}
+        ]
+        self.assertEqual(['node/root.py'], found)
+
+    def test_nobody_imports_eventlet(self):
+        for path in files():
+            names = {name.split('.')[0] for name in imports(ast.parse(path.read_text()))}
+            self.assertEqual(set(), names & {'eventlet', 'greenlet'}, path)
+
+    def test_only_conf_and_cmd_know_oslo_config_options(self):
+        allowed = {'conf', 'cmd'}
+        for path in files():
+            names = set(imports(ast.parse(path.read_text())))
+            # node/ evaluates *nova's* options with oslo.config; it never sees ours.
+            if 'nested_agent.conf' in {'.'.join(name.split('.')[:2]) for name in names}:
+                self.assertIn(room(path), allowed, path)
