@@ -1,0 +1,112 @@
+"""``nested-agentctl``: asks this node, or the agent of another."""
+
+import argparse
+import sys
+from typing import Any
+
+from cliff import app, commandmanager
+from oslo_config import cfg
+from pbr import version
+
+from nested_agent.cmd import exit_codes
+from nested_agent.conf import load
+from nested_agent.exceptions import ConfigurationError, UsageError
+
+DESCRIPTION = """\
+Verify nested virtualization on an OpenStack compute node: whether guests can
+run their own KVM guests, why, and what would be done about it.
+"""
+EPILOG = """\
+exit codes of check:
+  0 compliant   1 drifted or pending   2 blocked   3 unsupported   4 unknown
+  64 usage or configuration error      70 internal error
+"""
+
+
+class AgentCtl(app.App):
+    """The command line application."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description=DESCRIPTION,
+            version=version.VersionInfo('nested-agent').release_string(),
+            command_manager=commandmanager.CommandManager('nested_agent.cli'),
+            deferred_help=True,
+        )
+        self.failure: BaseException | None = None
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """Add the options that choose our configuration."""
+        parser: argparse.ArgumentParser = super().build_option_parser(
+            description,
+            version,
+            {
+                'epilog': EPILOG,
+                'formatter_class': argparse.RawDescriptionHelpFormatter,
+                **(argparse_kwargs or {}),
+            },
+        )
+        parser.add_argument(
+            '--config-file',
+            action='append',
+            default=[],
+            metavar='FILE',
+            help='configuration of nested-agent, may be given several times '
+            '(default: /etc/nested-agent/nested-agent.conf, where it exists)',
+        )
+        parser.add_argument(
+            '--config-dir',
+            action='append',
+            default=[],
+            metavar='DIR',
+            help='directory of more *.conf files',
+        )
+        return parser
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Show help instead of cliff's interactive shell when no command is given."""
+        if not argv and not self.options.deferred_help:
+            self.parser.print_help(sys.stderr)
+            raise SystemExit(exit_codes.USAGE)
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command; cliff's 2 for an unknown one means something else here."""
+        try:
+            self.command_manager.find_command(argv)
+        except ValueError:
+            super().run_subcommand(argv)  # says what is there
+            return exit_codes.USAGE
+        return int(super().run_subcommand(argv))
+
+    def configuration(self) -> cfg.ConfigOpts:
+        """Return our configuration, read from the files the command line names.
+
+        :raises ConfigurationError: naming the file, group and option that cannot be used
+        """
+        conf = cfg.ConfigOpts()
+        load.load(conf, self.options.config_file, self.options.config_dir)
+        return conf
+
+    def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:
+        """Keep what a command failed with: cliff turns every failure into 1."""
+        self.failure = err
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    application = AgentCtl()
+    try:
+        result = int(application.run(sys.argv[1:] if argv is None else argv))
+    except SystemExit as end:
+        # argparse ends with 2, which here means "blocked".
+        return exit_codes.USAGE if end.code == 2 else int(end.code or 0)
+    if isinstance(application.failure, ConfigurationError | UsageError):
+        return exit_codes.USAGE
+    if isinstance(application.failure, Exception):
+        return exit_codes.INTERNAL
+    return result

@@ -1,0 +1,15 @@
+"""Exit codes: a node's state, and the two of sysexits.h that are not about the node."""
+
+from nested_agent.model import State
+
+OF_STATE = {
+    State.COMPLIANT: 0,
+    State.DRIFTED: 1,
+    State.PENDING: 1,
+    State.BLOCKED: 2,
+    State.UNSUPPORTED: 3,
+    State.UNKNOWN: 4,
+}
+
+USAGE = 64
+INTERNAL = 70

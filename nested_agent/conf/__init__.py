@@ -1,0 +1,1 @@
+"""Every option, one module per group."""

@@ -1,0 +1,22 @@
+"""Group ``[nova]``: where nova-compute's configuration is."""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup('nova', title='nova-compute on this node')
+
+OPTS = [
+    cfg.MultiStrOpt(
+        'config_file',
+        default=[],
+        help=(
+            'Configuration file of nova-compute, in the order it reads them; may be given several '
+            'times. Only used while nova-compute does not run: otherwise its own command line '
+            'tells. Unset: the places of the packages (Debian, RDO, DevStack, Kolla).'
+        ),
+    ),
+    cfg.MultiStrOpt(
+        'config_dir',
+        default=[],
+        help='Configuration directory of nova-compute, as for ``config_file``.',
+    ),
+]
