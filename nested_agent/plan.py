@@ -40,11 +40,10 @@ def plan(
     """Return what would be done, in order; empty when nothing is to do or nothing can be."""
     if driver is None or verdict.state in (State.COMPLIANT, State.UNSUPPORTED):
         return ()
-    by_hand = [
-        _by_hand(verdict[type_].condition)
-        for type_ in MACHINE
-        if verdict[type_].remedy is Remedy.PERSON
-    ]
+    stuck = [type_ for type_ in MACHINE if verdict[type_].remedy is Remedy.PERSON]
+    if ConditionType.NESTED_PERSISTENT in stuck and ConditionType.NESTED_RUNTIME in stuck:
+        stuck.remove(ConditionType.NESTED_RUNTIME)  # mended by the same hand
+    by_hand = [_by_hand(verdict[type_].condition) for type_ in stuck]
     if by_hand:
         # nova.conf would promise guests what the module cannot give; disabling it is harmless.
         nova = () if policy.wanted else tuple(_nova(observation, policy, driver, verdict))

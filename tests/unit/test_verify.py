@@ -556,9 +556,7 @@ class NovaTest(NodeTestCase):
             '[libvirt]\ncpu_mode = host-model\n',
             **{'/etc/modprobe.d/zzz.conf': 'options kvm_amd nested=0\n'},
         )
-        self.check(
-            amd(nested='0', options='nested=0', files=files), 'blocked', plan=['by-hand'] * 2
-        )
+        self.check(amd(nested='0', options='nested=0', files=files), 'blocked', plan=['by-hand'])
 
     def test_the_module_comes_before_nova(self):
         files = nova_conf('[libvirt]\nvirt_type = kvm\n', **OFF)
