@@ -1,0 +1,54 @@
+"""Where tests get their nodes from."""
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+from tests.node.bed import prerequisite
+from tests.node.bed.bundle import bundle
+from tests.node.bed.disk import Disk, disk
+from tests.node.bed.emulator import Machine
+from tests.node.bed.node import Node
+from tests.node.bed.snapshot import overlay, snapshot
+from tests.node.bed.store import Store
+
+AMD = 'EPYC'
+# Has neither svm nor, under this emulator, vmx.
+UNSUPPORTED = 'Haswell'
+
+
+class Bed:
+    """Nodes that have the project of one checkout installed."""
+
+    def __init__(self, checkout: Path, store: Store) -> None:
+        self._checkout = checkout
+        self._store = store
+
+    def node(
+        self, stack: ExitStack, *, cpu: str = AMD, arguments: str = '', cold: bool = False
+    ) -> Node:
+        """Return a running node that is private, and gone when ``stack`` closes.
+
+        It resumes where a node with this CPU model and these extra kernel ``arguments``
+        had just booted; ``cold`` makes it boot instead. Raises MissingPrerequisiteError
+        when this machine cannot have nodes, BootError when it does not come up.
+        """
+        prerequisite.require()
+        directory = stack.enter_context(self._store.scratch())
+        base = self._disk.distribution
+        image = directory / 'disk.qcow2'
+        machine = Machine(base.kernel, base.initramfs, image, directory, cpu, arguments)
+        if cold:
+            overlay(image, self._disk.image, 'raw')
+            node = stack.enter_context(Node(machine))
+            node.power_on()
+        else:
+            ready = snapshot(self._store, self._disk, cpu, arguments)
+            overlay(image, ready.image, 'qcow2')
+            node = stack.enter_context(Node(machine))
+            node.resume(ready.memory)
+        return node
+
+    @cached_property
+    def _disk(self) -> Disk:
+        return disk(self._store, bundle(self._store, self._checkout))
