@@ -44,15 +44,20 @@ class Kernel:
 
     :ivar release: as ``uname -r``
     :ivar cmdline: its command line; can hold secrets, so it never leaves the node
+    :ivar modules_disabled: whether it loads and unloads no modules until the next boot (sysctl
+        ``kernel.modules_disabled``); None where there is no such switch
     """
 
     release: str | Unread
     cmdline: str | Unread = dataclasses.field(metadata={'private': True})
+    modules_disabled: bool | Unread | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CPU:
     """The first processor of ``/proc/cpuinfo``.
+
+    Unread is ``OtherArchitecture`` where it is no x86 processor.
 
     :ivar vendor: ``vendor_id``, such as ``GenuineIntel``
     :ivar flags: the ``flags`` line; the kernel drops what firmware turned off (domain: 5.6+ vmx)
@@ -81,14 +86,16 @@ class ModuleState(enum.StrEnum):
 class Module:
     """A directory ``/sys/module/kvm*``; a built-in module may be listed without being active.
 
+    :ivar state: ``NotAvailable`` where a captured tree does not tell a built-in module from one
+        whose state was not captured
     :ivar refcnt: users of the module (open /dev/kvm, VM and vCPU files); None when built in
-    :ivar parameters: every readable parameter, as the kernel prints it
+    :ivar parameters: every parameter, as the kernel prints it
     """
 
     name: str
     state: ModuleState | Unread
     refcnt: int | Unread | None
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str | Unread]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ class KVMDevice:
 class Firmware:
     """What is known about virtualization being switched off in firmware.
 
-    :ivar kernel_log: lines of the kernel log that say so, oldest first
+    :ivar kernel_log: lines of this boot's kernel log that say so, oldest first
     :ivar raw_cpuid: leaves as the processor itself answers them (``/dev/cpu/0/cpuid``)
     """
 
@@ -152,6 +159,8 @@ class ModuleLine:
         for a blacklist on the kernel command line the whole argument
     :ivar ignored: None when it is used; else why not: ``masked by FILE``,
         ``no module of that name``, ``not a .conf file``, ``the module is built in``, ...
+    :ivar options: those of :attr:`NextLoad.options` that stand here (where ignored: would stand);
+        none where the line cannot be matched with them
     """
 
     kind: LineKind
@@ -159,6 +168,20 @@ class ModuleLine:
     module: str
     text: str
     ignored: str | None
+    options: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BootEntry:
+    """What a boot loader would start: a Linux kernel with its command line.
+
+    :ivar where: the line that holds the command line, or begins an entry without one
+    :ivar options: the arguments for the module without its name, as the kernel cuts them; none
+        means the kernel's defaults
+    """
+
+    where: Location
+    options: tuple[str, ...]
 
 
 class LoadKind(enum.StrEnum):
@@ -187,12 +210,25 @@ class Initramfs:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Dependency:
+    """A module that is loaded before ours; what keeps it from loading keeps ours too.
+
+    :ivar options: as :attr:`NextLoad.options`
+    :ivar lines: the lines in force that set them, in order
+    """
+
+    options: tuple[str, ...]
+    lines: tuple[ModuleLine, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class NextLoad:
     """What the next load of the module will apply.
 
     :ivar source: ``modprobe -D`` or ``modprobe.d reader`` (a captured tree)
     :ivar options: every option in order as the kernel will parse them (no quotes, no carriage
         return); the last one wins. For INSTALL they reach the module only if the command sees to it
+    :ivar dependencies: the modules it depends on, by name
     :ivar command: the install command that replaces the load, if any
     :ivar lines: every line that touches the module, in the order kmod applies them,
         then the ignored ones
@@ -203,6 +239,7 @@ class NextLoad:
     source: str
     kind: LoadKind
     options: tuple[str, ...]
+    dependencies: Mapping[str, Dependency]
     command: str | None
     lines: tuple[ModuleLine, ...]
     initramfs: Initramfs | Unread | None
@@ -249,27 +286,41 @@ class Manager(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One line that sets an option.
+
+    :ivar name: ``group.option`` as spelled there, deprecated or not (``libvirt.cpu_model``)
+    """
+
+    name: str
+    where: Location
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
     """One option as nova-compute's oslo.config sees it.
 
     :ivar value: the effective value (text, list of text, or None when unset). Unread when this
-        option alone has none: ``InvalidValue`` (nova refuses it) or ``Unresolved`` (it refers to
-        an option that is not evaluated here; nova may well resolve it)
+        option alone has none: ``InvalidValue`` (nova refuses it), ``Implausible`` (oslo.config
+        takes it, but it is no name of what the option is for) or ``Unresolved`` (it refers to
+        an option that is not evaluated here; nova may well resolve it). The text of such a value
+        is not kept: by an indented line it can hold another option, such as a password
     :ivar where: file and line of the value in force; the variable's name for the environment;
         None for nova's own default
-    :ivar written_as: ``group.option`` as spelled there, when deprecated (``libvirt.cpu_model``)
+    :ivar occurrences: every line that sets it, in reading order, in force or not
     """
 
     value: str | tuple[str, ...] | Unread | None
     where: Location | str | None
-    written_as: str | None = None
+    occurrences: tuple[Occurrence, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConfigFile:
     """A file nova-compute reads, in the order oslo.config reads them (the last wins).
 
-    :ivar changed: seconds since the epoch of the last change (the later of mtime and ctime)
+    :ivar changed: seconds since the epoch of the last change (the later of mtime and ctime) of
+        the file and of every symbolic link that leads to it
     """
 
     path: str
@@ -284,7 +335,8 @@ class NovaProcess:
     :ivar unit: the innermost systemd service of this host it runs in, from the cgroup; None in a
         scope, a user's session, or when only the container has such a unit
     :ivar container: the container's id or name, from the cgroup; None on the host itself
-    :ivar environment: its ``OS_LIBVIRT__*`` variables, and no others
+    :ivar environment: its ``OS_LIBVIRT__*`` variables, and no others; what matters of them is in
+        the settings, so it never leaves the node
     """
 
     pid: int
@@ -292,32 +344,40 @@ class NovaProcess:
     started: float | Unread
     unit: str | None
     container: str | None
-    environment: Mapping[str, str] | Unread
+    environment: Mapping[str, str] | Unread = dataclasses.field(metadata={'private': True})
+
+
+#: Errors of ``NovaCompute.settings`` that nova-compute meets as well; all others only say that
+#: the configuration cannot be told from here.
+KEEPS_NOVA_FROM_STARTING = frozenset(
+    {'ParseError', 'EncodingError', 'InvalidValue', 'ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP'}
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NovaCompute:
     """nova-compute on this node and what its configuration comes to.
 
-    :ivar process: None when it does not run
+    :ivar process: None when it does not run; Unread when that cannot be told (``hidepid``)
     :ivar found_by: how the file list was found: ``process``, ``option`` ([nova] config_file),
         or the name of a layout on disk (``devstack``, ``kolla``, ``edpm``, ``snap``, ``rdo``,
         ``debian``, ``default``)
     :ivar root: directory its paths are below: ``/`` or ``/proc/PID/root`` of a container
     :ivar settings: effective options by ``group.option``; Unread when nova's configuration
-        cannot be loaded (``ParseError``, ``EncodingError``, ``InvalidValue``, ENOENT, EISDIR:
-        nova-compute cannot start with it either) or cannot be told from here (EACCES,
-        ``ConfigSource``, ``Unresolved``, ``NotAvailable``, ``Malformed``)
+        cannot be loaded: by nova-compute neither (:data:`KEEPS_NOVA_FROM_STARTING`), or not from
+        here (EACCES, EIO, ``ConfigSource``, ``Unresolved``, ``NotAvailable``, ``Malformed``, ...)
     :ivar others: pids of further nova-computes on this node, in ascending order
+    :ivar directories: where a file that is gone may have been, with their own times
     """
 
-    process: NovaProcess | None
+    process: NovaProcess | Unread | None
     found_by: str
     manager: Manager
     root: str
     files: tuple[ConfigFile, ...]
     settings: Mapping[str, Setting] | Unread
     others: tuple[int, ...] = ()
+    directories: tuple[ConfigFile, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -328,9 +388,10 @@ class Observation:
     :ivar live: whether this is the running node (else ioctls and processes are Unread)
     :ivar time: seconds since the epoch
     :ivar modules: the kvm modules present, by name
+    :ivar hypervisors: modules of other hypervisors that are loaded (``vboxdrv``, ``vmmon``)
     :ivar next_load: None when no driver knows a module for this CPU
-    :ivar boot_arguments: for a built-in module, where the boot loader's configuration sets its
-        parameters; None for a loadable one, or where no such configuration is found
+    :ivar boot_entries: for a built-in module, every entry of the boot loader's configuration;
+        None for a loadable one, or where no such configuration is found
     :ivar holders: None when nothing holds the module (refcnt 0) or it is not loaded
     :ivar firmware: None when nothing suggested looking
     :ivar nova: None when no nova-compute and no configuration of one was found
@@ -346,9 +407,10 @@ class Observation:
     driver: str | None
     driver_problems: tuple[str, ...]
     modules: Mapping[str, Module] | Unread
+    hypervisors: tuple[str, ...] | Unread
     kvm: KVMDevice | Unread
     next_load: NextLoad | Unread | None
-    boot_arguments: tuple[ModuleLine, ...] | Unread | None
+    boot_entries: tuple[BootEntry, ...] | Unread | None
     holders: Holders | Unread | None
     firmware: Firmware | None
     nova: NovaCompute | Unread | None

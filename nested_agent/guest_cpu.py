@@ -1,9 +1,31 @@
 """What nova's guest CPU settings should become. Pure; verify asks whether, plan asks how."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from nested_agent.drivers.base import Driver, GuestCPU
+from nested_agent.drivers.flags import parse_flag
 from nested_agent.policy import ANY_EXPOSING, FixCPUMode, Policy
+
+MODE = 'libvirt.cpu_mode'
+MODELS = 'libvirt.cpu_models'
+FLAGS = 'libvirt.cpu_model_extra_flags'
+
+
+def edits(guest: GuestCPU, policy: Policy, driver: Driver) -> Mapping[str, str | None]:
+    """Return the options to change and their new text, None to be without it.
+
+    Empty where nothing is to change or no change of them would do.
+    """
+    wish = mended(guest, policy, driver)
+    if wish is None:
+        return {}
+    pairs = (
+        (MODE, guest.cpu_mode, wish.cpu_mode),
+        (MODELS, ','.join(guest.cpu_models), ','.join(wish.cpu_models)),
+        (FLAGS, ','.join(guest.extra_flags), ','.join(wish.extra_flags)),
+    )
+    return {option: after or None for option, before, after in pairs if before != after}
 
 
 def mended(guest: GuestCPU, policy: Policy, driver: Driver) -> GuestCPU | None:
@@ -21,7 +43,7 @@ def mended(guest: GuestCPU, policy: Policy, driver: Driver) -> GuestCPU | None:
         return _with_flag(guest, guest.cpu_mode, driver)
     # Models left behind, say: the mode is good once they are gone.
     same = _in_mode(guest, guest.cpu_mode, guest.extra_flags)
-    if driver.exposes(same).exposed and starts(same):
+    if _will_do(same, driver):
         return same
     return _with_flag(guest, 'host-passthrough', driver)
 
@@ -33,19 +55,18 @@ def _in_mode(guest: GuestCPU, mode: str | None, flags: tuple[str, ...]) -> Guest
 def _with_flag(guest: GuestCPU, mode: str | None, driver: Driver) -> GuestCPU | None:
     for flags in (guest.extra_flags, (*guest.extra_flags, driver.flag)):
         wish = _in_mode(guest, mode, flags)
-        if driver.exposes(wish).exposed and starts(wish):
+        if _will_do(wish, driver):
             return wish
     return None
 
 
-def starts(guest: GuestCPU) -> bool:
-    """Whether nova-compute starts with these settings (see :func:`refusal`)."""
-    return refusal(guest) is None
+def _will_do(guest: GuestCPU, driver: Driver) -> bool:
+    return driver.exposes(guest).exposed is True and refusal(guest) is None
 
 
 def requires(flag: str, driver: Driver) -> bool:
     """Whether one entry of ``cpu_model_extra_flags`` asks for the driver's flag."""
-    return flag.lower().lstrip('+') == driver.flag
+    return parse_flag(flag) == (driver.flag, True)
 
 
 def refusal(guest: GuestCPU) -> tuple[str, str] | None:

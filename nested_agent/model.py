@@ -5,11 +5,13 @@ Plain dicts are for the wire and the disk only; :data:`SCHEMA_VERSION` names the
 
 import dataclasses
 import enum
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
 
 from nested_agent.exceptions import ReportFormatError
 from nested_agent.facts import Unread
+
+T = TypeVar('T')
 
 #: Version of a Report as a plain dict. The minor number grows with a new key, the major number
 #: when a reader of the old form would misread the new one.
@@ -105,14 +107,29 @@ class Action:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NovaRunning:
+    """The options a nova-compute was seen to start with.
+
+    :ivar started: seconds since the epoch; a pid alone may be another process tomorrow
+    :ivar settings: effective values by ``group.option``, plain
+    """
+
+    pid: int
+    started: float
+    settings: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """The record of one verification, the same on every channel.
 
     :ivar time: seconds since the epoch
-    :ivar boot_id: orders reports, with a sequence number; None if unreadable
+    :ivar boot_id: orders reports, together with the sequence; None if unreadable
     :ivar driver: name of the vendor driver, None when none fits
     :ivar policy: the options that were in force
     :ivar observation: the facts as a plain dict; None where they are left out
+    :ivar sequence: number of this report since boot; None when it is not one of a daemon's
+    :ivar nova_running: what nova-compute is known to run with (:class:`NovaRunning`), None if not
     """
 
     host: str
@@ -124,6 +141,8 @@ class Report:
     conditions: tuple[Condition, ...]
     plan: tuple[Action, ...]
     observation: Mapping[str, Any] | None
+    sequence: int | None = None
+    nova_running: NovaRunning | None = None
     schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,13 +168,15 @@ class Report:
             return cls(
                 host=str(data['host']),
                 time=float(data['time']),
-                boot_id=_optional_text(data['boot_id']),
-                driver=_optional_text(data['driver']),
+                boot_id=_optional(str, data['boot_id']),
+                driver=_optional(str, data['driver']),
                 policy=dict(data['policy']),
                 state=State(data['state']),
                 conditions=tuple(_condition(each) for each in data['conditions']),
                 plan=tuple(_action(each) for each in data['plan']),
                 observation=data.get('observation'),
+                sequence=_optional(int, data.get('sequence')),
+                nova_running=_optional(_nova_running, data.get('nova_running')),
                 schema_version=version,
             )
         except KeyError as error:
@@ -164,8 +185,12 @@ class Report:
             raise ReportFormatError(str(error)) from error
 
 
-def _optional_text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _optional(make: Callable[[Any], T], value: object) -> T | None:
+    return None if value is None else make(value)
+
+
+def _nova_running(data: Mapping[str, Any]) -> NovaRunning:
+    return NovaRunning(int(data['pid']), float(data['started']), dict(data['settings']))
 
 
 def _condition(data: Mapping[str, Any]) -> Condition:
@@ -174,8 +199,8 @@ def _condition(data: Mapping[str, Any]) -> Condition:
         Status(data['status']),
         str(data['reason']),
         str(data['message']),
-        _optional_text(data['observed']),
-        None if data['since'] is None else float(data['since']),
+        _optional(str, data['observed']),
+        _optional(float, data['since']),
     )
 
 
@@ -183,8 +208,8 @@ def _action(data: Mapping[str, Any]) -> Action:
     return Action(
         ActionKind(data['kind']),
         str(data['target']),
-        _optional_text(data['before']),
-        _optional_text(data['after']),
+        _optional(str, data['before']),
+        _optional(str, data['after']),
         str(data['why']),
         Disruption(data['disruption']),
     )

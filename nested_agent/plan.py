@@ -1,26 +1,38 @@
 """Verdict to Plan: the ordered actions that would make a node compliant. Pure.
 
-Enabling: modprobe drop-in, module, and nova.conf only once nothing stands in the module's way.
-Disabling: the reverse. At most one restart of nova-compute, last.
+Enabling: modprobe drop-in, module, and nova.conf only once the module nests or is reloaded by the
+same plan. Disabling: the reverse, and the module only once no guest requires the flag. At most one
+restart of nova-compute, last of nova's. What a person must do is listed among them.
+
+An option of nova is set in the file where it is in force. To be without it, it is removed under
+every name from every file: an earlier line would come into force instead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from nested_agent.drivers.base import Driver
 from nested_agent.facts import (
-    Location,
     ModuleState,
     NextLoad,
     NovaCompute,
+    NovaProcess,
     Observation,
     Setting,
     Unread,
 )
-from nested_agent.guest_cpu import mended
-from nested_agent.model import Action, ActionKind, Condition, ConditionType, Disruption, State
+from nested_agent.guest_cpu import edits, refusal
+from nested_agent.model import (
+    Action,
+    ActionKind,
+    Condition,
+    ConditionType,
+    Disruption,
+    State,
+    Status,
+)
 from nested_agent.policy import Policy
-from nested_agent.verify import nova as nova_options
 from nested_agent.verify.judgement import Remedy, vendor_module
+from nested_agent.verify.nova_settings import VIRT_TYPE, file_to_set, guest_cpu_settings
 from nested_agent.verify.persistent import DROPIN
 from nested_agent.verify.verdict import Verdict
 
@@ -31,7 +43,24 @@ MACHINE = (
     ConditionType.NESTED_PERSISTENT,
     ConditionType.NESTED_RUNTIME,
 )
-NOVA = (ConditionType.VIRT_TYPE, ConditionType.GUEST_CPU)
+NOVA = (
+    ConditionType.VIRT_TYPE,
+    ConditionType.GUEST_CPU,
+    ConditionType.NOVA_CONFIG_CURRENT,
+)
+#: Reasons that a person can only mend with a reboot.
+REBOOT = frozenset(
+    {
+        'FirmwareDisabled',
+        'TooOld',
+        'RefusedByKernel',
+        # of a built-in module
+        'BuiltIn',
+        'BootEntriesDisagree',
+        'KernelDefault',
+        'DependsOnKernel',
+    }
+)
 
 
 def plan(
@@ -43,25 +72,52 @@ def plan(
     stuck = [type_ for type_ in MACHINE if verdict[type_].remedy is Remedy.PERSON]
     if ConditionType.NESTED_PERSISTENT in stuck and ConditionType.NESTED_RUNTIME in stuck:
         stuck.remove(ConditionType.NESTED_RUNTIME)  # mended by the same hand
-    by_hand = [_by_hand(verdict[type_].condition) for type_ in stuck]
-    if by_hand:
-        # nova.conf would promise guests what the module cannot give; disabling it is harmless.
-        nova = () if policy.wanted else tuple(_nova(observation, policy, driver, verdict))
-        return (*nova, *by_hand)
-    module = tuple(_module(observation, policy, driver, verdict))
-    nova = tuple(_nova(observation, policy, driver, verdict))
-    return module + nova if policy.wanted else nova + module
+    module = [_by_hand(verdict[type_].condition) for type_ in stuck]
+    if not stuck and (policy.wanted or _no_guest_requires(verdict)):
+        module += _module(observation, policy, driver, verdict)
+    nova = [
+        _by_hand(verdict[type_].condition)
+        for type_ in NOVA
+        if verdict[type_].remedy is Remedy.PERSON
+    ]
+    if not policy.wanted or (not stuck and _nests_then(verdict)):
+        nova += _nova(observation, policy, driver, verdict)
+    return tuple(_distinct(module + nova if policy.wanted else nova + module))
+
+
+def _nests_then(verdict: Verdict) -> bool:
+    """Whether the module gives guests what nova.conf promises them, now or by this plan.
+
+    Not while it is busy or cannot be asked: guests would require what KVM does not offer.
+    """
+    runtime = verdict[ConditionType.NESTED_RUNTIME]
+    return runtime.condition.status is Status.TRUE or runtime.remedy is Remedy.FIX
+
+
+def _no_guest_requires(verdict: Verdict) -> bool:
+    """Whether new guests are known to start without the flag, now or by this plan."""
+    guest = verdict[ConditionType.GUEST_CPU]
+    return (
+        guest.condition.status is Status.TRUE
+        or guest.remedy is Remedy.FIX
+        or guest.condition.reason in ('NotInstalled', 'NotLibvirt')
+    )
+
+
+def _distinct(actions: Iterable[Action]) -> Iterator[Action]:
+    """Leave out what a person was told to do already."""
+    told = set()
+    for action in actions:
+        if action.kind is ActionKind.BY_HAND:
+            if action.why in told:
+                continue
+            told.add(action.why)
+        yield action
 
 
 def _by_hand(condition: Condition) -> Action:
-    return Action(
-        ActionKind.BY_HAND,
-        condition.type,
-        condition.observed,
-        None,
-        condition.message,
-        Disruption.NONE,
-    )
+    disruption = Disruption.REBOOT if condition.reason in REBOOT else Disruption.NONE
+    return Action(ActionKind.BY_HAND, condition.type, None, None, condition.message, disruption)
 
 
 def _module(
@@ -79,33 +135,29 @@ def _module(
             Disruption.NONE,
         )
     module = vendor_module(observation, driver)
+    why = runtime.condition.message
     if runtime.remedy not in (Remedy.FIX, Remedy.WAIT):
         return
-    if module is None:
+    builtin = module is not None and module.state is ModuleState.BUILTIN
+    if builtin or observation.kernel.modules_disabled is True:
+        yield Action(ActionKind.BY_HAND, 'reboot', None, None, why, Disruption.REBOOT)
+    elif module is None:
         yield Action(
             ActionKind.LOAD_MODULE,
             driver.module,
             None,
             driver.option(policy.wanted),
-            runtime.condition.message,
+            why,
             Disruption.NONE,
         )
-    elif module.state is ModuleState.BUILTIN:
-        yield Action(
-            ActionKind.BY_HAND,
-            'reboot',
-            None,
-            driver.kernel_argument(policy.wanted),
-            runtime.condition.message,
-            Disruption.REBOOT,
-        )
     else:
+        now = module.parameters.get('nested')
         yield Action(
             ActionKind.RELOAD_MODULE,
             driver.module,
-            f'nested={module.parameters.get("nested")}',
+            f'nested={now}' if isinstance(now, str) else None,
             driver.option(policy.wanted),
-            runtime.condition.message,
+            why,
             Disruption.KVM_RELOAD,
         )
 
@@ -123,21 +175,25 @@ def _dropin_now(observation: Observation) -> str | None:
 def _nova(
     observation: Observation, policy: Policy, driver: Driver, verdict: Verdict
 ) -> Iterator[Action]:
-    yield from (
-        _by_hand(verdict[type_].condition)
-        for type_ in NOVA
-        if verdict[type_].remedy is Remedy.PERSON
-    )
     nova = observation.nova
     if not isinstance(nova, NovaCompute) or isinstance(nova.settings, Unread):
         return
-    options = _Options(nova)
-    if verdict[ConditionType.VIRT_TYPE].remedy is Remedy.FIX:
-        why = verdict[ConditionType.VIRT_TYPE].condition.message
-        yield options.set(nova_options.VIRT_TYPE, 'kvm', why)
-    if verdict[ConditionType.GUEST_CPU].remedy is Remedy.FIX:
-        yield from _guest_cpu(options, policy, driver, verdict)
-    if options.changed and nova.process:
+    judged = verdict[ConditionType.GUEST_CPU]
+    guest = guest_cpu_settings(nova.settings)
+    if judged.condition.reason == 'NotLibvirt':
+        return
+    if judged.remedy is not Remedy.FIX and refusal(guest):
+        return  # nova-compute would not come back from a restart
+    changed = False
+    for type_, wish in (
+        (ConditionType.VIRT_TYPE, {VIRT_TYPE: 'kvm'}),
+        (ConditionType.GUEST_CPU, edits(guest, policy, driver)),
+    ):
+        if verdict[type_].remedy is Remedy.FIX:
+            changed = True
+            yield from _edits(nova, nova.settings, wish, verdict[type_].condition.message)
+    current = verdict[ConditionType.NOVA_CONFIG_CURRENT]
+    if (changed or current.remedy is Remedy.FIX) and isinstance(nova.process, NovaProcess):
         yield Action(
             ActionKind.RESTART_NOVA_COMPUTE,
             nova.process.unit or f'pid {nova.process.pid}',
@@ -148,47 +204,33 @@ def _nova(
         )
 
 
-class _Options:
-    """Edits of nova's options, each in the file that wins."""
-
-    def __init__(self, nova: NovaCompute) -> None:
-        self.nova = nova
-        self.settings = {} if isinstance(nova.settings, Unread) else nova.settings
-        self.changed = False
-
-    def now(self, option: str) -> Setting | None:
-        return self.settings.get(option)
-
-    def set(self, option: str, value: str | None, why: str) -> Action:
-        self.changed = True
-        now = self.now(option)
-        before = None if now is None or isinstance(now.value, Unread) else now.value
-        return Action(
-            ActionKind.REMOVE_NOVA_OPTION if value is None else ActionKind.SET_NOVA_OPTION,
-            f'{self._file(now)} {(now.written_as if now else None) or option}',
-            ', '.join(before) if isinstance(before, tuple) else before,
-            value,
-            why,
-            Disruption.NONE,
-        )
-
-    def _file(self, now: Setting | None) -> str:
-        if now and isinstance(now.where, Location):
-            return now.where.file
-        return self.nova.files[-1].path if self.nova.files else 'nova.conf'
-
-
-def _guest_cpu(
-    options: _Options, policy: Policy, driver: Driver, verdict: Verdict
+def _edits(
+    nova: NovaCompute, settings: Mapping[str, Setting], wish: Mapping[str, str | None], why: str
 ) -> Iterator[Action]:
-    why = verdict[ConditionType.GUEST_CPU].condition.message
-    now = nova_options.guest_cpu_settings(options.settings)
-    wish = mended(now, policy, driver)
-    if wish is None:
-        return
-    if wish.cpu_mode != now.cpu_mode:
-        yield options.set(nova_options.MODE, wish.cpu_mode, why)
-    if wish.cpu_models != now.cpu_models:
-        yield options.set(nova_options.MODELS, ','.join(wish.cpu_models) or None, why)
-    if wish.extra_flags != now.extra_flags:
-        yield options.set(nova_options.FLAGS, ','.join(wish.extra_flags) or None, why)
+    for option, after in wish.items():
+        setting = settings[option]
+        value = setting.value
+        before = ','.join(value) if isinstance(value, tuple) else value
+        assert not isinstance(before, Unread)  # noqa: S101  # no wish rests on such a value
+        if after is not None:
+            target = f'{file_to_set(nova, setting)} {option}'
+            yield Action(
+                ActionKind.SET_NOVA_OPTION, target, before or None, after, why, Disruption.NONE
+            )
+            continue
+        # One removal takes every line of that name out of a file.
+        removals = {(each.where.file, each.name): False for each in setting.occurrences} | {
+            (each.where.file, each.name): True
+            for each in setting.occurrences
+            if each.where == setting.where
+        }
+        for (file, name), in_force in removals.items():
+            target = f'{file} {name}'
+            yield Action(
+                ActionKind.REMOVE_NOVA_OPTION,
+                target,
+                before if in_force else None,
+                None,
+                why,
+                Disruption.NONE,
+            )

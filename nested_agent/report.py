@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from nested_agent.drivers import loader
+from nested_agent.drivers.base import Driver
 from nested_agent.facts import Observation
 from nested_agent.model import Report, to_plain
 from nested_agent.node.observe import Sources, observe
@@ -11,6 +12,7 @@ from nested_agent.node.root import Root
 from nested_agent.plan import plan
 from nested_agent.policy import Policy
 from nested_agent.verify import verify
+from nested_agent.verify.nova_running import running
 
 
 def make_report(
@@ -20,11 +22,19 @@ def make_report(
     policy: Policy,
     previous: Report | None = None,
 ) -> Report:
-    """Observe the node, verify it and plan; nothing is changed.
-
-    :param previous: the last report, from which ``since`` is carried on
-    """
+    """Observe the node, verify it and plan; nothing is changed."""
     observation, driver = observe(root, drivers, sources)
+    return judge(observation, driver, policy, previous)
+
+
+def judge(
+    observation: Observation, driver: Driver | None, policy: Policy, previous: Report | None
+) -> Report:
+    """Verify an observation and plan.
+
+    :param previous: the last report, from which ``since`` and what nova-compute is known to run
+        with are carried on
+    """
     verdict = verify(observation, policy, driver, previous)
     return Report(
         host=observation.host,
@@ -36,7 +46,14 @@ def make_report(
         conditions=verdict.conditions,
         plan=plan(observation, policy, driver, verdict),
         observation=_plain_observation(observation),
+        nova_running=running(observation.nova, previous),
     )
+
+
+def first(report: Report) -> Report:
+    """Return a first report as a daemon's: what is so is so since it began to look."""
+    conditions = tuple(dataclasses.replace(each, since=report.time) for each in report.conditions)
+    return dataclasses.replace(report, conditions=conditions)
 
 
 def _plain_policy(policy: Policy) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """SVM: kvm_amd, for AMD and Hygon processors."""
 
-import re
+from collections.abc import Mapping
+from typing import ClassVar
 
 from nested_agent.drivers.base import (
     CPUIDBit,
@@ -10,10 +11,8 @@ from nested_agent.drivers.base import (
     LoadValue,
     kernel_version,
 )
+from nested_agent.drivers.parameters import Parser, boolean, integer
 from nested_agent.facts import CPU
-
-# lib/kstrtox.c, base 0: hexadecimal, octal or decimal, one sign.
-_INTEGER = re.compile(r'([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)')
 
 
 class AMDDriver(Driver):
@@ -24,6 +23,17 @@ class AMDDriver(Driver):
     flag = 'svm'
     feature = CPUIDBit('0x80000001', 'ecx', 2)
     suspects = ('kvm', 'amd', 'svm', 'kvm_svm')
+    # avic is left out: int, bool and a parser of its own, which takes "auto".
+    parameters: ClassVar[Mapping[str, tuple[Parser, ...]]] = {
+        'npt': (integer, boolean),  # an int before Linux 5.13
+        'nrips': (integer,),
+        'vls': (integer,),
+        'vgif': (integer,),
+        'lbrv': (integer,),
+        'tsc_scaling': (integer,),
+        'intercept_smi': (boolean,),
+        'dump_invalid_vmcb': (boolean,),
+    }
 
     def fits(self, cpu: CPU) -> int:
         """AMD's, and Hygon's, which share the design."""
@@ -31,15 +41,7 @@ class AMDDriver(Driver):
 
     def load_value(self, text: str | None, release: str) -> LoadValue:
         """An int: what kstrtoint does not take keeps the module from loading."""
-        match = _INTEGER.fullmatch(text or '')
-        if not match:
-            return LoadValue.FATAL
-        sign, digits = match.groups()
-        octal = digits[0] == '0' and digits[1:2] not in ('x', 'X')
-        number = int(digits, 8 if octal else 0) * (-1 if sign == '-' else 1)
-        if not -(1 << 31) <= number < 1 << 31:
-            return LoadValue.FATAL
-        return LoadValue.ON if number else LoadValue.OFF
+        return integer(text, release)
 
     def kernel_default(self, release: str) -> bool | None:
         """On since 2009 (commit 4b6e4dca701), which is before any release in use."""

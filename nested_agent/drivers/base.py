@@ -7,10 +7,22 @@ way to read or change the node, and needs no configuration. To add one, subclass
 
 import abc
 import dataclasses
-import enum
-import re
+from collections.abc import Mapping
+from typing import ClassVar
 
+from nested_agent.drivers.flags import parse_flag
+from nested_agent.drivers.parameters import KVM, LoadValue, Parser, kernel_version
 from nested_agent.facts import CPU
+
+__all__ = [
+    'CPUIDBit',
+    'Driver',
+    'Exposure',
+    'GuestCPU',
+    'LoadValue',
+    'kernel_version',
+    'parse_nested',
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,15 +32,6 @@ class CPUIDBit:
     leaf: str
     register: str
     bit: int
-
-
-class LoadValue(enum.Enum):
-    """What the kernel makes of a ``nested`` value when it loads the module."""
-
-    ON = 'on'
-    OFF = 'off'
-    FATAL = 'fatal'  # the module does not load at all
-    UNKNOWN = 'unknown'  # depends on the kernel, and this one cannot be told
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,12 +62,6 @@ class Exposure:
     message: str
 
 
-def kernel_version(release: str) -> tuple[int, int] | None:
-    """Return (major, minor) of a kernel release such as ``6.1.0-18-cloud-amd64``, or None."""
-    match = re.match(r'(\d+)\.(\d+)', release)
-    return (int(match[1]), int(match[2])) if match else None
-
-
 def parse_nested(text: str) -> bool | None:
     """Return whether a ``nested`` parameter as sysfs prints it is on; None if it is neither.
 
@@ -89,6 +86,8 @@ class Driver(abc.ABC):
     :cvar flag: CPU flag in ``/proc/cpuinfo``, libvirt and nova alike
     :cvar feature: the same flag in CPUID
     :cvar suspects: names people write in modprobe.d where they mean :attr:`module`
+    :cvar parameters: of :attr:`module`, beside ``nested``, those that could keep it from loading,
+        with the parser of every type each has had
     """
 
     name: str
@@ -96,6 +95,7 @@ class Driver(abc.ABC):
     flag: str
     feature: CPUIDBit
     suspects: tuple[str, ...] = ()
+    parameters: ClassVar[Mapping[str, tuple[Parser, ...]]] = {}
 
     @abc.abstractmethod
     def fits(self, cpu: CPU) -> int:
@@ -123,6 +123,15 @@ class Driver(abc.ABC):
 
         Asked only where nothing common to all vendors decides (:meth:`exposes`).
         """
+
+    def refuses(self, module: str, name: str, text: str | None, release: str) -> bool:
+        """Whether :attr:`module` or ``kvm`` does not load with a parameter other than ``nested``.
+
+        False for a parameter not known here, and where it depends on the kernel.
+        """
+        known = {'kvm': KVM, self.module: self.parameters}.get(module, {})
+        parsers = known.get(name.replace('-', '_'), ())
+        return bool(parsers) and all(parser(text, release) is LoadValue.FATAL for parser in parsers)
 
     def option(self, enabled: bool) -> str:
         """Return the module option; a digit is right for bool and int parameters alike."""
@@ -152,9 +161,9 @@ class Driver(abc.ABC):
                 f'cpu_mode none leaves the CPU to QEMU (qemu64), which has no {self.flag}; '
                 'nova ignores cpu_model_extra_flags in this mode',
             )
-        written = {flag.lower() for flag in guest.extra_flags}
-        required = bool(written & {self.flag, f'+{self.flag}'})
-        disabled = f'-{self.flag}' in written
+        flags = {parse_flag(flag) for flag in guest.extra_flags}
+        required = (self.flag, True) in flags
+        disabled = (self.flag, False) in flags
         if required and disabled:
             return Exposure(
                 None,

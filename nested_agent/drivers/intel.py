@@ -8,6 +8,7 @@ from nested_agent.drivers.base import (
     LoadValue,
     kernel_version,
 )
+from nested_agent.drivers.parameters import boolean
 from nested_agent.facts import CPU
 
 # Enterprise kernels carry parts of newer ones under an old version number.
@@ -22,6 +23,23 @@ class IntelDriver(Driver):
     flag = 'vmx'
     feature = CPUIDBit('0x1', 'ecx', 5)
     suspects = ('kvm', 'intel', 'vmx', 'kvm_vmx')
+    parameters = dict.fromkeys(
+        (
+            'dump_invalid_vmcs',
+            'emulate_invalid_guest_state',
+            'enable_apicv',
+            'enable_shadow_vmcs',
+            'ept',
+            'eptad',
+            'flexpriority',
+            'pml',
+            'preemption_timer',
+            'unrestricted_guest',
+            'vnmi',
+            'vpid',
+        ),
+        (boolean,),
+    )
 
     def fits(self, cpu: CPU) -> int:
         """Intel's, and the processors of Zhaoxin and Centaur, which implement VMX."""
@@ -29,18 +47,8 @@ class IntelDriver(Driver):
         return 10 if cpu.vendor in vendors else 0
 
     def load_value(self, text: str | None, release: str) -> LoadValue:
-        """A bool: kstrtobool looks at the first letter, after an o at the second.
-
-        It takes t and f (true, false) since Linux 6.0 (commit 0d6ea3ac94ca).
-        """
-        text = 'y' if text is None else text.lower()
-        if text[:1] in ('t', 'f') and (kernel_version(release) or (0, 0)) < (6, 0):
-            return LoadValue.UNKNOWN
-        if text[:1] in ('y', 't', '1') or text[:2] == 'on':
-            return LoadValue.ON
-        if text[:1] in ('n', 'f', '0') or text[:2] == 'of':
-            return LoadValue.OFF
-        return LoadValue.FATAL
+        """A bool, also on the kernels where it is off by default."""
+        return boolean(text, release)
 
     def kernel_default(self, release: str) -> bool | None:
         """On since Linux 4.20 (commit 1e58e5e59148)."""

@@ -1,11 +1,12 @@
 """Finds the drivers that are installed and picks the one for a CPU."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stevedore import extension
 
-from nested_agent.drivers.base import Driver
+from nested_agent.drivers.base import CPUIDBit, Driver
 from nested_agent.facts import CPU
 
 NAMESPACE = 'nested_agent.drivers'
@@ -37,11 +38,37 @@ def load() -> Loaded:
         except Exception as error:  # noqa: BLE001  # another party's code; reported
             failed(manager, each, error)
             continue
-        if isinstance(driver, Driver):
-            drivers.append(driver)
-        else:
+        if not isinstance(driver, Driver):
             problems.append(f'driver {each.name} is no {Driver.__module__}.{Driver.__name__}')
+        elif wrong := _wrong_attributes(driver):
+            problems.append(f'driver {each.name} is not used: {", ".join(wrong)} not as described')
+        else:
+            drivers.append(driver)
     return Loaded(tuple(drivers), tuple(problems))
+
+
+def _wrong_attributes(driver: Driver) -> list[str]:
+    """Return the attributes that are not of the type the contract names."""
+    texts = ('name', 'module', 'flag')
+    wrong = [
+        name
+        for name in texts
+        if not isinstance(value := getattr(driver, name, None), str) or not value
+    ]
+    feature = getattr(driver, 'feature', None)
+    if (
+        not isinstance(feature, CPUIDBit)
+        or feature.register not in ('eax', 'ebx', 'ecx', 'edx')
+        or not isinstance(feature.leaf, str)
+        or feature.bit not in range(32)
+    ):
+        wrong.append('feature')
+    suspects = driver.suspects
+    if not isinstance(suspects, tuple) or not all(isinstance(each, str) for each in suspects):
+        wrong.append('suspects')
+    if not isinstance(driver.parameters, Mapping):
+        wrong.append('parameters')
+    return wrong
 
 
 def choose(loaded: Loaded, cpu: CPU) -> tuple[Driver | None, tuple[str, ...]]:
@@ -54,11 +81,10 @@ def choose(loaded: Loaded, cpu: CPU) -> tuple[Driver | None, tuple[str, ...]]:
     for driver in loaded.drivers:
         try:
             fit = driver.fits(cpu)
+            if fit > 0:
+                fitting.append((fit, driver))
         except Exception as error:  # noqa: BLE001  # another party's code; reported
             problems.append(f'driver {driver.name} failed: {type(error).__name__}: {error}')
-            continue
-        if fit > 0:
-            fitting.append((fit, driver))
     if not fitting:
         return None, tuple(problems)
     best = max(fit for fit, _ in fitting)

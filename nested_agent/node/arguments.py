@@ -22,24 +22,27 @@ _FOR_MODULE = re.compile(
 
 
 def split(text: str) -> tuple[str, ...]:
-    r"""Return options as the kernel cuts them: without quotes, and none after ``--``.
+    """Return the options of a text (:func:`cut`)."""
+    return tuple(option for _, option in cut(text))
+
+
+def cut(text: str) -> Iterator[tuple[int, str]]:
+    r"""Yield options as the kernel cuts them, without quotes and none after ``--``, and where.
 
     lib/cmdline.c next_arg(), kernel/params.c parse_args(). A carriage return is white space
     there: ``nested=1\r`` is ``nested=1`` (so did kvm_amd of Linux 6.1).
     """
-    cut = []
-    for token in _TOKEN.findall(text):
-        body = token.removeprefix('"')
+    for token in _TOKEN.finditer(text):
+        body = token[0].removeprefix('"')
         name, equals, value = body.partition('=')
         if value.startswith('"'):
             value = value[1:].removesuffix('"')
-        elif body != token:
+        elif body != token[0]:
             value = value.removesuffix('"')
             name = name if equals else name.removesuffix('"')
         if name == '--' and not equals:
-            break
-        cut.append(name + equals + value)
-    return tuple(cut)
+            return
+        yield token.start(), name + equals + value
 
 
 def names_parameter(text: str) -> bool:
@@ -86,7 +89,7 @@ def for_kernel(cmdline: str, module: str) -> Iterator[ModuleLine]:
         written, _, parameter = name.partition('.')
         if parameter and written.replace('-', '_') == module:
             text = parameter + equals + value
-            yield ModuleLine(LineKind.KERNEL_ARGUMENT, WHERE, written, text, None)
+            yield ModuleLine(LineKind.KERNEL_ARGUMENT, WHERE, written, text, None, (text,))
 
 
 def refusals(cmdline: str, module: str) -> Iterator[ModuleLine]:

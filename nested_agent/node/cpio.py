@@ -4,6 +4,7 @@ import bz2
 import errno
 import lzma
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ FILTER_TIMEOUT = 60.0
 
 _PIECE = 1 << 14
 _DATA_LIMIT = 1 << 20
+_WHOLE_LIMIT = 1 << 30  # of an image, as it is and unpacked: five times a large one
 _NAME_LIMIT = 4096  # PATH_MAX, the kernel's own
 _XZ_MEMORY = 1 << 28
 _NEWC = (b'070701', b'070702')
+_HEADER = re.compile(rb'07070[12](?:[0-9a-fA-F]{8}){13}')
 _TRAILER = 'TRAILER!!!'
 
 
@@ -61,10 +64,16 @@ class _Stream:
         self._pieces = pieces
         self._piece = b''
         self._at = 0
+        self._size = 0
 
     def some(self) -> bytes:
         """Return what there is next, at most a piece; nothing at the end."""
-        some = self._piece[self._at :] or next(self._pieces, b'')
+        some = self._piece[self._at :]
+        if not some:
+            some = next(self._pieces, b'')
+            self._size += len(some)
+            if self._size > _WHOLE_LIMIT:
+                raise DamagedError(f'more than {_WHOLE_LIMIT} bytes, which no boot image has')
         self._piece, self._at = b'', 0
         return some
 
@@ -171,11 +180,9 @@ def _archive(stream: _Stream, wanted: Callable[[str], bool]) -> Iterator[Entry]:
     while True:
         header = stream.take(110)
         fields = [header[at : at + 8] for at in range(6, 110, 8)]
-        try:
-            numbers = [int(field, 16) for field in fields]
-        except ValueError:
-            numbers = []
-        if header[:6] not in _NEWC or not numbers or not 0 < numbers[11] <= _NAME_LIMIT:
+        # int() alone would take a sign or blanks, and a negative size would lead backwards.
+        numbers = [int(field, 16) for field in fields] if _HEADER.fullmatch(header) else [0] * 13
+        if not 0 < numbers[11] <= _NAME_LIMIT:
             raise DamagedError('a header in the image is not one of a cpio archive')
         mode, links, size, length = numbers[1], numbers[4], numbers[6], numbers[11]
         name = stream.take(length + -(110 + length) % 4)[: length - 1].decode(errors='replace')

@@ -25,6 +25,9 @@ _BY_BIOS = re.compile(
     r'\b(?:kvm(?:_\w+)?|svm|vmx)\b.*(?:disabled|not enabled) \(?by bios\)?', re.IGNORECASE
 )
 
+# init/version.c linux_banner, the first line of every boot.
+_BOOT = re.compile(r'\bLinux version \d')
+
 _LEAF = struct.Struct('=4I')
 
 # A record is at most 8 KiB (CONSOLE_EXT_LOG_MAX); a full 16 MiB log has about this many.
@@ -37,8 +40,14 @@ def read(root: Root) -> Firmware:
 
 
 def by_bios(text: str) -> tuple[str, ...]:
-    """Return the lines of a kernel log that blame firmware, each once, in order."""
-    lines = (line.strip() for line in text.splitlines() if _BY_BIOS.search(line))
+    """Return the lines of a kernel log that blame firmware, each once, in order.
+
+    Only those of its last boot: a log file spans several, and firmware may have been set since.
+    """
+    begin = 0
+    for match in _BOOT.finditer(text):
+        begin = match.start()
+    lines = (line.strip() for line in text[begin:].splitlines() if _BY_BIOS.search(line))
     return tuple(dict.fromkeys(lines))
 
 

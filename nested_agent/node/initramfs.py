@@ -7,6 +7,7 @@ import stat
 
 from nested_agent.facts import Initramfs, Kernel, LineKind, Unread
 from nested_agent.node import arguments, cpio, modprobe_d
+from nested_agent.node.attribution import attributed
 from nested_agent.node.root import Root, unread
 
 # Debian and Ubuntu, dracut, SUSE, kernel-install (with and without the machine id), Gentoo.
@@ -18,6 +19,9 @@ IMAGES = (
     '/boot/{release}/initrd',
     '/boot/initramfs-{release}',
 )
+
+
+_MACHINE = re.compile(r'[0-9a-f]{32}')  # machine-id(5)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,10 +47,11 @@ def read(
     if isinstance(kernel.release, Unread):
         return kernel.release
     machine = root.try_text('/etc/machine-id')
+    known = isinstance(machine, str) and _MACHINE.fullmatch(machine)
     for pattern in IMAGES:
-        path = pattern.format(
-            release=kernel.release, machine='' if isinstance(machine, Unread) else machine
-        )
+        if '{machine}' in pattern and not known:
+            continue
+        path = pattern.format(release=kernel.release, machine=machine)
         try:
             status = root.stat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -74,11 +79,16 @@ def _evaluate(
     if isinstance(kernel.cmdline, Unread):
         return kernel.cmdline
     lines = modprobe_d.lines(content.files, module, kernel.cmdline)
+    options = arguments.split(modprobe_d.options(lines))
     return Initramfs(
         path,
         content.has_module,
-        tuple(line for line in lines if line.kind is LineKind.OPTIONS and not line.ignored),
-        arguments.split(modprobe_d.options(lines)),
+        tuple(
+            line
+            for line in attributed(lines, options)
+            if line.kind is LineKind.OPTIONS and not line.ignored
+        ),
+        options,
     )
 
 
@@ -86,23 +96,25 @@ def _examine(root: Root, path: str, module: str) -> _Content | Unread:
     spelled = re.escape(module).replace('_', '[-_]')
     is_module = re.compile(rf'.*/{spelled}\.ko(?:\.\w+)?')
     has_module = False
-    found: dict[str, str | None] = {}
+    texts: dict[str, str | None] = {}
     try:
-        fd = root.open(path)
+        fd = root.open_regular(path)
         try:
             for entry in cpio.entries(root, fd, _wanted):
                 if entry.data is None:
                     has_module = has_module or is_module.fullmatch(entry.path) is not None
                 elif not stat.S_ISDIR(entry.mode):
-                    found[entry.path] = _text(entry.path, entry.mode, entry.data)
+                    texts[entry.path] = _text(entry.path, entry.mode, entry.data)
         finally:
             os.close(fd)
     except cpio.DamagedError as error:
         return Unread(path, 'Malformed', str(error))
     except OSError as error:
-        return unread(path, error)
-    ordered = sorted(found, key=lambda name: modprobe_d.DIRECTORIES.index(name.rpartition('/')[0]))
-    return _Content(has_module, modprobe_d.arrange({name: found[name] for name in ordered}))
+        found = unread(path, error)
+        # It may be zstd that is not there, and not the image.
+        return dataclasses.replace(found, detail=f'{found.detail}: {error.filename or path}')
+    ordered = sorted(texts, key=lambda name: modprobe_d.DIRECTORIES.index(name.rpartition('/')[0]))
+    return _Content(has_module, modprobe_d.arrange({name: texts[name] for name in ordered}))
 
 
 def _wanted(path: str) -> bool:

@@ -5,7 +5,7 @@ from nested_agent.node.root import Root
 
 
 def read(root: Root) -> Kernel:
-    """Return the release (``uname -r``) and the command line.
+    """Return the release (``uname -r``), the command line, and whether modules can be loaded.
 
     A sosreport has no ``osrelease``: there ``sos_commands/kernel/uname_-a`` is asked.
     """
@@ -14,7 +14,22 @@ def read(root: Root) -> Kernel:
         uname = root.try_text('/sos_commands/kernel/uname_-a')
         if isinstance(uname, str) and len(uname.split()) > 2:
             release = uname.split()[2]
-    return Kernel(release or _empty('/proc/sys/kernel/osrelease'), root.try_text('/proc/cmdline'))
+    return Kernel(
+        release or _empty('/proc/sys/kernel/osrelease'),
+        root.try_text('/proc/cmdline'),
+        _modules_disabled(root),
+    )
+
+
+def _modules_disabled(root: Root) -> bool | Unread | None:
+    """Return the switch that no root can turn back (kernel/module/main.c)."""
+    name = '/proc/sys/kernel/modules_disabled'
+    text = root.try_text(name)
+    if isinstance(text, Unread):
+        return None if text.error in ('ENOENT', 'ENOTDIR') else text
+    if text not in ('0', '1'):
+        return Unread(name, 'Malformed', f'{text[:40]!r} is neither 0 nor 1')
+    return text == '1'
 
 
 def boot_id(root: Root) -> str | Unread:

@@ -11,6 +11,7 @@ from nested_agent.facts import CPUIDLeaf, KVMDevice, Unread
 from nested_agent.node.root import Root, unread
 
 DEVICE = '/dev/kvm'
+MODULE = '/sys/module/kvm'
 
 KVM_GET_API_VERSION = 0xAE00
 KVM_CHECK_EXTENSION = 0xAE03
@@ -19,8 +20,8 @@ KVM_CAP_NESTED_STATE = 157
 
 API_VERSION = 12
 
-# Vendor, features, and the extended leaves that describe SVM.
-LEAVES = (0x0, 0x1, 0x80000001, 0x8000000A)
+# The leaves with the flags VMX and SVM.
+LEAVES = (0x1, 0x80000001)
 
 _HEADER = struct.Struct('=II')  # nent, padding
 _ENTRY = struct.Struct('=7I12x')  # function, index, flags, eax, ebx, ecx, edx, padding
@@ -34,10 +35,10 @@ def read(root: Root) -> KVMDevice | Unread:
     """Return what KVM answers; the device is open only for that long (it pins the module)."""
     if not root.live:
         return Unread(DEVICE, 'NotAvailable', 'a captured tree has no devices to ask')
-    if root.exists(DEVICE) and not root.exists('/sys/module/kvm'):
-        # A static node (systemd-tmpfiles, modules.devname): opening it would load kvm.
-        return Unread(DEVICE, 'ENODEV', 'kvm is not loaded')
     try:
+        if root.present(DEVICE) and not root.present(MODULE):
+            # A static node (systemd-tmpfiles, modules.devname): opening it would load kvm.
+            return Unread(DEVICE, 'ENODEV', 'kvm is not loaded')
         fd = root.open(DEVICE)
     except OSError as error:
         return unread(DEVICE, error)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from nested_agent.facts import LineKind, Location, ModuleLine, Unread
 from nested_agent.node import arguments
 from nested_agent.node.arguments import NO_SUCH_MODULE
-from nested_agent.node.root import Root, unread
+from nested_agent.node.root import Root, shown, unread
 
 # libkmod.c default_config_paths, /usr/lib since kmod 31. The first directory's file masks.
 DIRECTORIES = (
@@ -35,6 +35,8 @@ _KINDS = {
 }
 # These name modules by fnmatch(3), the others literally.
 _GLOBBED = (LineKind.ALIAS, LineKind.INSTALL, LineKind.REMOVE, LineKind.SOFTDEP)
+#: The kinds of lines that hold options.
+OPTIONS = (LineKind.OPTIONS, LineKind.KERNEL_ARGUMENT)
 _IRRELEVANT = ('weakdep', 'include', 'config')  # change no options, or (since kmod 4) nothing
 
 _STATEMENT = re.compile(r'[\t ]*([^\t ]+)(?:[\t ]+([^\t ]+)(?:[\t ](.+))?)?', re.DOTALL)
@@ -121,7 +123,7 @@ def arrange(found: Mapping[str, str | None]) -> tuple[ConfigFile, ...]:
         first = used.setdefault(name, file)
         if first is not file:
             link = ', a link to /dev/null' if found[first.path] is None else ''
-            masked.append(dataclasses.replace(file, ignored=f'masked by {first.path}{link}'))
+            masked.append(dataclasses.replace(file, ignored=f'masked by {shown(first.path)}{link}'))
     # strcmp(3) compares bytes.
     return (*(used[name] for name in sorted(used, key=os.fsencode)), *masked)
 
@@ -144,7 +146,7 @@ def lines(
         if not any(word in folded for word in words) and not re.search(r'[*?[\\]', folded):
             continue
         for number, text in _logical_lines(file.text):
-            line = _line(text, Location(file.path, number), module, suspects)
+            line = _line(text, Location(shown(file.path), number), module, suspects)
             if line and file.ignored is None:
                 found.append(line)
             elif line and line.ignored is None:
@@ -156,9 +158,12 @@ def lines(
 
 def options(found: Iterable[ModuleLine]) -> str:
     """Return the options of the lines in force as one text, joined as kmod does."""
-    kinds = (LineKind.OPTIONS, LineKind.KERNEL_ARGUMENT)
-    used = (line.text for line in found if line.kind in kinds and line.ignored is None)
-    return ' '.join(text.replace('\t', ' ') for text in used if text)
+    return ' '.join(line.text.replace('\t', ' ') for line in filter(sets, found))
+
+
+def sets(line: ModuleLine) -> bool:
+    """Whether a line adds options to the next load."""
+    return line.kind in OPTIONS and line.ignored is None and line.text != ''
 
 
 def first(found: Iterable[ModuleLine], kind: LineKind) -> ModuleLine | None:

@@ -1,34 +1,62 @@
 """The kvm modules in sysfs: which are there, how, and with which parameters."""
 
-from nested_agent.facts import Module, ModuleState, Unread
+from nested_agent.facts import LoadKind, Module, ModuleState, Unread
+from nested_agent.node import arguments
+from nested_agent.node.module_index import ABSENT, ModuleIndex
 from nested_agent.node.root import Root, unread
 
 MODULES = '/sys/module'
 
+#: Modules of VirtualBox and VMware: they and KVM cannot both have the processor's virtualization.
+HYPERVISORS = ('vboxdrv', 'vmmon')
 
-def read(root: Root) -> dict[str, Module] | Unread:
+
+def read(root: Root, release: str | Unread) -> dict[str, Module] | Unread:
     """Return ``kvm`` and every ``kvm_*`` module present, by name.
 
-    A directory without ``initstate`` is a built-in module (kernel/params.c makes it for the
-    parameters alone): it being listed does not say that it drives anything.
+    On a running node a directory without ``initstate`` is a built-in module (kernel/params.c
+    makes it for the parameters alone): it being listed does not say that it drives anything. In a
+    captured tree the file may just not have been captured, so the module index is asked.
     """
+    names = _names(root)
+    if isinstance(names, Unread):
+        return names
+    index = ModuleIndex(root, release)
+    found = [name for name in names if name == 'kvm' or name.startswith('kvm_')]
+    return {name: _module(root, index, name) for name in found}
+
+
+def hypervisors(root: Root) -> tuple[str, ...] | Unread:
+    """Return the modules of other hypervisors that are loaded."""
+    names = _names(root)
+    if isinstance(names, Unread):
+        return names
+    return tuple(name for name in names if name in HYPERVISORS)
+
+
+def _names(root: Root) -> list[str] | Unread:
     try:
-        names = root.names(MODULES)
+        return root.names(MODULES)
     except OSError as error:
         return unread(MODULES, error)
-    found = [name for name in names if name == 'kvm' or name.startswith('kvm_')]
-    return {name: _module(root, name) for name in found}
 
 
-def _module(root: Root, name: str) -> Module:
-    return Module(name, _state(root, name), _refcnt(root, name), _parameters(root, name))
+def _module(root: Root, index: ModuleIndex, name: str) -> Module:
+    refcnt = _refcnt(root, name)
+    return Module(name, _state(root, index, name, refcnt), refcnt, _parameters(root, name))
 
 
-def _state(root: Root, name: str) -> ModuleState | Unread:
+def _state(
+    root: Root, index: ModuleIndex, name: str, refcnt: int | Unread | None
+) -> ModuleState | Unread:
     path = f'{MODULES}/{name}/initstate'
     text = root.try_text(path)
     if isinstance(text, Unread):
-        return ModuleState.BUILTIN if text.error == 'ENOENT' else text
+        if text.error not in ABSENT:
+            return text
+        builtin = refcnt is None and (root.live or index.kind(name) is LoadKind.BUILTIN)
+        detail = 'whether it is loaded or built in is not known without this file'
+        return ModuleState.BUILTIN if builtin else Unread(path, 'NotAvailable', detail)
     try:
         return ModuleState(text)
     except ValueError:
@@ -39,18 +67,19 @@ def _refcnt(root: Root, name: str) -> int | Unread | None:
     path = f'{MODULES}/{name}/refcnt'
     text = root.try_text(path)
     if isinstance(text, Unread):
-        return None if text.error == 'ENOENT' else text
+        return None if text.error in ABSENT else text
     try:
         return int(text)
     except ValueError:
         return Unread(path, 'Malformed', f'{text[:40]!r} is no number')
 
 
-def _parameters(root: Root, name: str) -> dict[str, str]:
+def _parameters(root: Root, name: str) -> dict[str, str | Unread]:
     directory = f'{MODULES}/{name}/parameters'
     try:
         names = root.names(directory)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}  # a module without parameters has no such directory
-    values = {each: root.try_text(f'{directory}/{each}') for each in names}
-    return {each: value for each, value in values.items() if isinstance(value, str)}
+    except OSError as error:
+        return {arguments.PARAMETER: unread(directory, error)}  # the one that matters
+    return {each: root.try_text(f'{directory}/{each}') for each in names}

@@ -2,27 +2,36 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from nested_agent.facts import Kernel, LineKind, LoadKind, ModuleLine, NextLoad, Unread
+from nested_agent.facts import (
+    Dependency,
+    Kernel,
+    LineKind,
+    LoadKind,
+    ModuleLine,
+    NextLoad,
+    Unread,
+)
 from nested_agent.node import arguments, initramfs, modprobe_d
+from nested_agent.node.attribution import attributed
 from nested_agent.node.modprobe_d import ConfigFile
-from nested_agent.node.root import Root
+from nested_agent.node.module_index import ModuleIndex
+from nested_agent.node.root import Root, unread
 
 COMMANDS = ('/usr/sbin/modprobe', '/sbin/modprobe', '/usr/bin/modprobe')
 TIMEOUT = 10.0
 BUILT_IN = 'the module is built in'
 
-_INDEXES = ('/lib/modules', '/usr/lib/modules')
-
 
 class _Load(NamedTuple):
-    """What would happen; ``options`` as one text, as kmod passes it."""
+    """What would happen; ``options`` and ``others`` (by module) as texts, as kmod passes them."""
 
     kind: LoadKind
     options: str
     command: str | None = None
+    others: Mapping[str, str] = {}
 
 
 def read(
@@ -38,26 +47,30 @@ def read(
     configuration = modprobe_d.load(root)
     if isinstance(configuration, Unread):
         return configuration
-    index = _Index(root, kernel.release)
-    cmdline = '' if isinstance(kernel.cmdline, Unread) else kernel.cmdline
-    lines = modprobe_d.lines(configuration.files, module, cmdline, suspects)
-    if root.live:
-        load = _ask(root, module, lines)
-    elif isinstance(kernel.cmdline, Unread):
-        return kernel.cmdline
-    else:
-        load = _compute(index, module, lines)
+    if isinstance(kernel.cmdline, Unread):
+        return kernel.cmdline  # it can set options, refuse modules, and say what is built in
+    files, cmdline = configuration.files, kernel.cmdline
+    index = ModuleIndex(root, kernel.release)
+    lines = modprobe_d.lines(files, module, cmdline, suspects)
+    load = _ask(root, module, lines) if root.live else _compute(root, index, module, lines)
     if isinstance(load, Unread):
         return load
     image = None
+    dependencies = {}
     if load.kind is LoadKind.BUILTIN:
-        if isinstance(kernel.cmdline, Unread):
-            return kernel.cmdline
         lines = _built_in(lines, tuple(arguments.for_kernel(cmdline, module)))
         options = tuple(line.text for line in lines if line.ignored is None)
     else:
-        lines = (*_stand_ins(index, module, configuration.files), *lines)
         options = arguments.split(load.options)
+        needed = index.dependencies(module)
+        lines = (
+            *_stand_ins(needed, files),
+            *(each for name in needed for each in arguments.refusals(cmdline, name)),
+            *attributed(lines, options),
+        )
+        for name in needed:
+            shown = load.others.get(name, '') if root.live else None
+            dependencies[name] = _dependency(modprobe_d.lines(files, name, cmdline), shown)
     if load.kind in (LoadKind.MODULE, LoadKind.INSTALL):
         image = initramfs.read(root, module, kernel, configuration.changed)
     return NextLoad(
@@ -65,15 +78,29 @@ def read(
         source='modprobe -D' if root.live else 'modprobe.d reader',
         kind=load.kind,
         options=options,
+        dependencies=dependencies,
         command=load.command,
         lines=_real_names_apart(root, index, lines, suspects),
         initramfs=image,
     )
 
 
+def _dependency(lines: tuple[ModuleLine, ...], shown: str | None) -> Dependency:
+    """Return what a dependency is given, by modprobe's word or, without it, by its lines."""
+    if shown is None:
+        # kmod runs an install command instead, without the options.
+        stood_in = modprobe_d.first(lines, LineKind.INSTALL) is not None
+        shown = '' if stood_in else f'{modprobe_d.options(lines)} '
+    options = arguments.split(shown)
+    return Dependency(options, tuple(filter(modprobe_d.sets, attributed(lines, options))))
+
+
 def _ask(root: Root, module: str, lines: tuple[ModuleLine, ...]) -> _Load | Unread:
     """Return what ``modprobe -D`` says (tools/modprobe.c, print_action(): it runs nothing)."""
-    command = next((name for name in COMMANDS if root.exists(name)), None)
+    try:
+        command = next((name for name in COMMANDS if root.present(name)), None)
+    except OSError as error:
+        return unread(COMMANDS[0], error)
     if command is None:
         return Unread(COMMANDS[0], 'ENOENT', 'this node has no modprobe')
     done = root.run([command, '-D', module], timeout=TIMEOUT)
@@ -84,7 +111,10 @@ def _ask(root: Root, module: str, lines: tuple[ModuleLine, ...]) -> _Load | Unre
             return Unread(f'{command} -D {module}', 'Failed', done.stderr.strip())
         # A kernel without a module index still has its built-in modules in sysfs.
         sysfs = f'/sys/module/{module}'
-        builtin = root.exists(sysfs) and not root.exists(f'{sysfs}/initstate')
+        try:
+            builtin = root.present(sysfs) and not root.present(f'{sysfs}/initstate')
+        except OSError as error:
+            return unread(sysfs, error)
         return _Load(LoadKind.BUILTIN if builtin else LoadKind.MISSING, '')
     # Not splitlines(): options may hold any other white space.
     return _parse(done.stdout.removesuffix('\n').split('\n'), module, lines) or Unread(
@@ -94,6 +124,8 @@ def _ask(root: Root, module: str, lines: tuple[ModuleLine, ...]) -> _Load | Unre
 
 def _parse(rows: list[str], module: str, lines: tuple[ModuleLine, ...]) -> _Load | None:
     """Return what the rows say about the module itself; dependencies and softdeps are around it."""
+    others: dict[str, str] = {}
+    own = None
     for row in rows:
         word, _, rest = row.partition(' ')
         if word == 'builtin' and rest == module:
@@ -101,7 +133,11 @@ def _parse(rows: list[str], module: str, lines: tuple[ModuleLine, ...]) -> _Load
         path, _, options = rest.partition(' ')
         name = path.rpartition('/')[2].partition('.')[0].replace('-', '_')
         if word == 'insmod' and name == module:
-            return _Load(LoadKind.MODULE, options)
+            own = own or _Load(LoadKind.MODULE, options, None, others)
+        elif word == 'insmod':
+            others.setdefault(name, options)
+    if own:
+        return own
     if modprobe_d.first(lines, LineKind.ALIAS):
         return _Load(LoadKind.MISSING, '')  # the name leads elsewhere: "alias kvm_amd off"
     # kmod honours install only for a module without softdeps, which so is the last row.
@@ -110,16 +146,29 @@ def _parse(rows: list[str], module: str, lines: tuple[ModuleLine, ...]) -> _Load
         return None
     line = modprobe_d.first(lines, LineKind.INSTALL)
     if line and rest.startswith(f'{line.text} '):
-        return _Load(LoadKind.INSTALL, rest[len(line.text) + 1 :], line.text)
-    return _Load(LoadKind.INSTALL, modprobe_d.options(lines), rest.rstrip(' '))
+        return _Load(LoadKind.INSTALL, rest[len(line.text) + 1 :], line.text, others)
+    return _Load(LoadKind.INSTALL, modprobe_d.options(lines), rest.rstrip(' '), others)
 
 
-def _compute(index: '_Index', module: str, lines: tuple[ModuleLine, ...]) -> _Load:
+def _compute(
+    root: Root, index: ModuleIndex, module: str, lines: tuple[ModuleLine, ...]
+) -> _Load | Unread:
     """Return what modprobe would do on the node the tree is of (libkmod-module.c)."""
     if modprobe_d.first(lines, LineKind.ALIAS):
         return _Load(LoadKind.MISSING, '')
-    # Trees are often captured without an index, which is no reason to call the module missing.
-    kind = index.kind(module) or LoadKind.MODULE
+    kind = index.kind(module)
+    if kind is None:
+        # Trees are often captured without an index: no reason to call the module missing.
+        sysfs = f'/sys/module/{module}'
+        try:
+            if root.present(sysfs) and not root.present(f'{sysfs}/initstate'):
+                detail = 'the tree does not tell whether it is built in'
+                return Unread(sysfs, 'NotAvailable', detail)
+        except OSError as error:
+            return unread(sysfs, error)
+        kind = LoadKind.MODULE
+    if isinstance(kind, Unread):
+        return kind
     if kind is not LoadKind.MODULE:
         return _Load(kind, '')
     options = modprobe_d.options(lines) + ' '  # module_options_concat() does
@@ -146,20 +195,20 @@ def _built_in(lines: Iterable[ModuleLine], used: tuple[ModuleLine, ...]) -> tupl
             if line.ignored is None and taken.issuperset(arguments.split(line.text)):
                 continue
         others.append(dataclasses.replace(line, ignored=line.ignored or reason))
-    return (*used, *others)
+    return (*used, *attributed(others, ()))
 
 
-def _stand_ins(index: '_Index', module: str, files: tuple[ConfigFile, ...]) -> Iterable[ModuleLine]:
+def _stand_ins(needed: Iterable[str], files: tuple[ConfigFile, ...]) -> Iterable[ModuleLine]:
     """Yield the install lines kmod runs instead of loading what the module depends on."""
     if any('install' in file.text for file in files):
-        for name in index.dependencies(module):
+        for name in needed:
             line = modprobe_d.first(modprobe_d.lines(files, name, ''), LineKind.INSTALL)
             if line:
                 yield line
 
 
 def _real_names_apart(
-    root: Root, index: '_Index', lines: Iterable[ModuleLine], suspects: Collection[str]
+    root: Root, index: ModuleIndex, lines: Iterable[ModuleLine], suspects: Collection[str]
 ) -> tuple[ModuleLine, ...]:
     """Return the lines with those of suspects that are modules told apart from mere mistakes."""
     kept = []
@@ -178,44 +227,3 @@ def _real_names_apart(
                 continue
         kept.append(line)
     return tuple(kept)
-
-
-class _Index:
-    """The module index of the running kernel, as depmod and the kernel's build wrote it."""
-
-    def __init__(self, root: Root, release: str | Unread) -> None:
-        self._root = root
-        self._release = release
-        self._texts: dict[str, str | None] = {}
-
-    def _text(self, name: str) -> str | None:
-        if name not in self._texts:
-            paths = [f'{directory}/{self._release}/{name}' for directory in _INDEXES]
-            texts = (self._root.try_text(path) for path in paths)
-            self._texts[name] = next((text for text in texts if isinstance(text, str)), None)
-        return self._texts[name]
-
-    def kind(self, module: str) -> LoadKind | None:
-        """Return MODULE, BUILTIN or MISSING; None where the index does not tell."""
-        if self._entry('modules.dep', module) is not None:
-            return LoadKind.MODULE
-        if self._entry('modules.builtin', module) is not None:
-            return LoadKind.BUILTIN
-        known = self._text('modules.dep') is not None and self._text('modules.builtin') is not None
-        return LoadKind.MISSING if known else None
-
-    def has(self, module: str) -> bool:
-        """Whether there is such a module, built in or not."""
-        return self.kind(module.replace('-', '_')) in (LoadKind.MODULE, LoadKind.BUILTIN)
-
-    def dependencies(self, module: str) -> list[str]:
-        """Return the modules it depends on, first to load first."""
-        paths = (self._entry('modules.dep', module) or '').split()[::-1]
-        return [path.rpartition('/')[2].partition('.')[0].replace('-', '_') for path in paths]
-
-    def _entry(self, index: str, module: str) -> str | None:
-        """Return what follows the module's path and colon in an index; None if it is not there."""
-        spelled = re.escape(module).replace('_', '[-_]')
-        text = self._text(index) or ''
-        match = re.search(rf'^(?:[^:\n]*/)?{spelled}\.ko(?:\.\w+)?(?::(.*))?$', text, re.MULTILINE)
-        return (match[1] or '') if match else None

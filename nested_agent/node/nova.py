@@ -4,11 +4,12 @@ import fnmatch
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nested_agent.facts import Manager, NovaCompute, NovaProcess, Unread
+from nested_agent.facts import ConfigFile, Manager, NovaCompute, NovaProcess, Unread
 from nested_agent.node import nova_config, nova_files, nova_process
 from nested_agent.node.root import Root, unread
 
 NOWHERE = nova_files.Place(None, None)
+NOTHING = nova_files.Order([], [])
 
 
 class Layout(NamedTuple):
@@ -82,18 +83,19 @@ def read(
 
     A running process's own arguments say which files it reads. Without one the operator's
     ``config_files`` and ``config_dirs`` do, and without those the first of ``LAYOUTS`` that fits.
-    Unread when processes cannot be looked at.
+    Unread when processes cannot be looked at, or may be hidden and no configuration is found.
     """
     try:
         found = nova_process.find(root)
     except OSError as error:
         return unread('/proc', error)
-    if found is not None:
+    if isinstance(found, nova_process.Found):
         compute = _running(root, found)
         # A container's files vanish with it: that is not a configuration without files.
         if compute.root == '/' or nova_process.alive(root, found.process):
             return compute
-    return _stopped(root, config_files, config_dirs)
+        found = None
+    return _stopped(root, found, config_files, config_dirs)
 
 
 def _running(root: Root, found: nova_process.Found) -> NovaCompute:
@@ -104,68 +106,73 @@ def _running(root: Root, found: nova_process.Found) -> NovaCompute:
         return NovaCompute(process, 'process', manager, shown, (), found.root, found.others)
     inner = root if found.root == '/' else root.below(found.root)
     found_by = 'process'
-    names: list[str] | Unread
+    order: nova_files.Order | Unread
     if found.arguments is None:
         # It has overwritten its command line: assume what its kind of installation starts.
-        layout, names = _layout(inner)
+        layout, order = _layout(inner)
         found_by = layout.name
     else:
         place = nova_files.Place(found.directory, nova_files.home(inner, found.uid))
-        names = nova_files.in_order(inner, found.arguments, place)
+        order = nova_files.in_order(inner, found.arguments, place)
+    if isinstance(order, Unread):
+        manager = _manager(root, inner, process, ())
+        return NovaCompute(process, found_by, manager, found.root, (), order, found.others)
     environment = {} if isinstance(process.environment, Unread) else process.environment
-    files, settings = (
-        ((), names)
-        if isinstance(names, Unread)
-        else nova_config.evaluate(inner, names, environment)
-    )
+    files, settings = nova_config.evaluate(inner, order.files, environment)
     manager = _manager(root, inner, process, [file.path for file in files])
-    return NovaCompute(process, found_by, manager, found.root, files, settings, found.others)
+    directories = tuple(
+        ConfigFile(nova_config.shown(path), nova_files.changed(inner, path))
+        for path in order.directories
+    )
+    return NovaCompute(
+        process, found_by, manager, found.root, files, settings, found.others, directories
+    )
 
 
 def _stopped(
-    root: Root, config_files: Sequence[str], config_dirs: Sequence[str]
-) -> NovaCompute | None:
-    layout, names = _layout(root)
+    root: Root, process: Unread | None, config_files: Sequence[str], config_dirs: Sequence[str]
+) -> NovaCompute | Unread | None:
+    layout, order = _layout(root)
     found_by = layout.name
     if config_files or config_dirs:
         arguments = [f'--config-file={path}' for path in config_files]
         arguments += [f'--config-dir={path}' for path in config_dirs]
-        names = nova_files.in_order(root, arguments, NOWHERE)
+        order = nova_files.in_order(root, arguments, NOWHERE)
         found_by = 'option'
-    if isinstance(names, Unread):
-        return NovaCompute(None, found_by, layout.manager, '/', (), names)
-    if not names:
-        return None
-    files, settings = nova_config.evaluate(root, names, {})
+    if isinstance(order, Unread):
+        return NovaCompute(process, found_by, layout.manager, '/', (), order)
+    if not order.files:
+        return process
+    files, settings = nova_config.evaluate(root, order.files, {})
     manager = layout.manager
     if manager is Manager.UNKNOWN and root.exists(VENVS):
         manager = Manager.OPENSTACK_ANSIBLE
-    return NovaCompute(None, found_by, manager, '/', files, settings)
+    return NovaCompute(process, found_by, manager, '/', files, settings)
 
 
-def _layout(root: Root) -> tuple[Layout, list[str] | Unread]:
+def _layout(root: Root) -> tuple[Layout, nova_files.Order | Unread]:
     """Return the first layout that is there and has files, and these; else the last one."""
-    names: list[str] | Unread = []
+    order: nova_files.Order | Unread = NOTHING
     for layout in LAYOUTS:
         if any(root.exists(marker) for marker in layout.markers):
-            names = _names(root, layout)
-            if names:
+            order = _order(root, layout)
+            if isinstance(order, Unread) or order.files:
                 break
-    return layout, names
+    return layout, order
 
 
-def _names(root: Root, layout: Layout) -> list[str] | Unread:
+def _order(root: Root, layout: Layout) -> nova_files.Order | Unread:
     if layout.copied is None:
         given = [pair for pair in layout.arguments if root.exists(pair[1])]
         if layout.arguments and not given:
-            return []
+            return NOTHING
         return nova_files.in_order(root, [word for pair in given for word in pair], NOWHERE)
     directory = layout.markers[0]
     try:
         names = fnmatch.filter(root.names(directory), layout.copied)
     except OSError:
-        return []
-    return [f'{directory}/{name}' for name in names]
+        return NOTHING
+    return nova_files.Order([f'{directory}/{name}' for name in names], [directory])
 
 
 def _manager(root: Root, inner: Root | None, process: NovaProcess, files: Sequence[str]) -> Manager:

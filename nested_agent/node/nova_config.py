@@ -6,6 +6,7 @@ files is ever returned except values of the options listed there.
 
 import contextlib
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,9 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg, sources
 
-from nested_agent.facts import ConfigFile, Setting, Unread
-from nested_agent.node import nova_lines
-from nested_agent.node.nova_lines import DEFAULT, HOST, NAMES, OPTIONS, Raw
+from nested_agent.facts import ConfigFile, Location, Setting, Unread
+from nested_agent.node import nova_files, nova_lines
+from nested_agent.node.nova_lines import DEFAULT, HOST, LIBVIRT, NAMES, OPTIONS, Raw
 from nested_agent.node.root import Root, unread
 
 # More `$` in one value than anyone writes could make the evaluation explode.
@@ -23,6 +24,15 @@ SUBSTITUTION_LIMIT = 6
 # Younger than this, a file may change again under the same time stamp (kernel tick: 10 ms).
 SETTLED = 0.1
 NULL_DEVICE = os.makedev(1, 3)
+# What oslo.config takes as text for these has to look like this to be a name of anything. A
+# line indented by mistake belongs to the option above it: that text may be a password.
+PLAUSIBLE: Mapping[str, re.Pattern[str]] = {
+    f'{LIBVIRT}.cpu_models': re.compile(r'[A-Za-z0-9_.+-]{1,64}'),
+    f'{LIBVIRT}.cpu_model_extra_flags': re.compile(r'[A-Za-z0-9_.+-]{1,64}'),
+    f'{DEFAULT}.host': re.compile(r'[A-Za-z0-9_.:-]{1,255}'),
+    f'{DEFAULT}.compute_driver': re.compile(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', re.ASCII),
+}
+INDENTED = 'all that follows on its line, or indented below it, belongs to it'
 
 
 class Stamp(NamedTuple):
@@ -71,13 +81,7 @@ def evaluate(
     :param environment: nova-compute's ``OS_LIBVIRT__*`` variables, which win over files
     """
     stamps = [_stamp(root, path) for path in paths]
-    files = tuple(
-        ConfigFile(
-            _shown_path(path),
-            each if isinstance(each, Unread) else max(each.mtime, each.ctime) / 1e9,
-        )
-        for path, each in zip(paths, stamps, strict=True)
-    )
+    files = tuple(ConfigFile(shown(path), nova_files.changed(root, path)) for path in paths)
     for each in stamps:
         if isinstance(each, Unread):
             return files, each
@@ -90,7 +94,7 @@ def evaluate(
         try:
             contents.append(_content(root, path))
         except OSError as error:
-            return files, unread(_shown_path(path), error)
+            return files, unread(shown(path), error)
     settings = _settings(paths, contents, environment)
     newest = max((file.changed for file in files if isinstance(file.changed, float)), default=0.0)
     if time.time() - newest > SETTLED:
@@ -102,11 +106,12 @@ def _stamp(root: Root, path: str) -> Stamp | Unread:
     try:
         got = root.stat(path)
     except OSError as error:
-        return unread(_shown_path(path), error)
+        return unread(shown(path), error)
     return Stamp(path, got.st_dev, got.st_ino, got.st_size, got.st_mtime_ns, got.st_ctime_ns)
 
 
-def _shown_path(path: str) -> str:
+def shown(path: str) -> str:
+    """Return a path as text that can be written anywhere."""
     return os.fsencode(path).decode(errors='replace')
 
 
@@ -122,7 +127,7 @@ def _settings(
 ) -> Mapping[str, Setting] | Unread:
     parsed = []
     for path, content in zip(paths, contents, strict=True):
-        values = nova_lines.parse(_shown_path(path), content)
+        values = nova_lines.parse(shown(path), content)
         if isinstance(values, Unread):
             return values
         parsed.append(values)
@@ -146,16 +151,20 @@ def _settings(
             )
     except OSError as error:
         return unread('oslo.config', error)
-    except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
+    except (cfg.NoSuchOptError, cfg.NoSuchGroupError, RecursionError):
         return Unread('oslo.config', 'Unresolved', 'config_file or config_dir refers to an option')
-    except (cfg.Error, ValueError, RecursionError, SystemExit):
+    except (cfg.Error, ValueError, SystemExit):
         return Unread('oslo.config', 'InvalidValue', 'config_file or config_dir has no valid value')
     # Or it logs a warning about nova's deprecated option in the name of this process.
     emitted: set[object] = getattr(conf._namespace, '_emitted_deprecations', set())
-    emitted.update(name for names in NAMES.values() for name in names[1:])
+    emitted.update(tuple(name.split('.')) for names in NAMES.values() for name in names[1:])
     raw = {full: nova_lines.in_force(full, parsed, environment) for full in NAMES}
     return {
-        f'{group}.{option.dest}': _setting(conf, group, option, raw) for group, option in OPTIONS
+        f'{group}.{option.dest}': Setting(
+            *_value(conf, group, option, raw),
+            nova_lines.occurrences(f'{group}.{option.dest}', parsed),
+        )
+        for group, option in OPTIONS
     }
 
 
@@ -170,26 +179,35 @@ def _memory_file(content: bytes) -> Iterator[str]:
         os.close(fd)
 
 
-def _setting(conf: Any, group: str, option: Any, raw: Mapping[str, Raw | None]) -> Setting:
+def _value(
+    conf: Any, group: str, option: Any, raw: Mapping[str, Raw | None]
+) -> tuple[str | tuple[str, ...] | Unread | None, Location | str | None]:
+    """Return the value of an option and where it is from."""
     full = f'{group}.{option.dest}'
     given = raw[full]
     if given is None:
         default = option.default
-        return Setting(tuple(default) if isinstance(default, list) else default, None)
-    written_as = None if given.name == full else given.name
+        return tuple(default) if isinstance(default, list) else default, None
     problem = _reference_problem(full, raw, ())
-    value: str | tuple[str, ...] | Unread | None
     if problem is not None:
-        value = Unread(str(given.where), *problem)
-    else:
-        try:
-            got = conf[option.dest] if group == DEFAULT else conf[group][option.dest]
-            value = tuple(got) if isinstance(got, list) else got
-        except (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError):
-            value = Unread(str(given.where), 'Unresolved', f'{_shown(given)} refers to no option')
-        except ValueError:
-            value = Unread(str(given.where), 'InvalidValue', _refused(option, given))
-    return Setting(value, given.where, written_as)
+        return Unread(str(given.where), *problem), given.where
+    try:
+        got = conf[option.dest] if group == DEFAULT else conf[group][option.dest]
+    except (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError):
+        detail = f'{option.dest} refers to no option'
+        return Unread(str(given.where), 'Unresolved', detail), given.where
+    except ValueError:
+        return Unread(str(given.where), 'InvalidValue', _refused(option, given)), given.where
+    value = tuple(got) if isinstance(got, list) else got
+    pattern = PLAUSIBLE.get(full)
+    if pattern and not all(pattern.fullmatch(item) for item in _items(value)):
+        detail = f'{option.dest} holds what is no name of that kind; {INDENTED}'
+        return Unread(str(given.where), 'Implausible', detail), given.where
+    return value, given.where
+
+
+def _items(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _reference_problem(
@@ -203,7 +221,7 @@ def _reference_problem(
     if full in seen:
         return 'InvalidValue', f'{full} refers to itself'
     if given is None:
-        return ('Unresolved', 'refers to $host: the host name') if full == HOST else None
+        return ('Unresolved', 'it refers to $host: the host name') if full == HOST else None
     text = given.value.replace(r'\$', '$$')  # as ConfigOpts._substitute
     names = cfg.ConfigOpts.Template(text).get_identifiers()
     if names and text.count('$') > SUBSTITUTION_LIMIT:
@@ -213,7 +231,7 @@ def _reference_problem(
         near = f'{group}.{name}'
         key = name if '.' in name else near if near in raw else f'{DEFAULT}.{name}'
         if key not in raw:
-            return 'Unresolved', f'refers to ${{{name[:64]}}}, which is not evaluated here'
+            return 'Unresolved', f'{full} refers to an option that is not evaluated here'
         problem = _reference_problem(key, raw, (*seen, full))
         if problem is not None:
             return problem
@@ -222,10 +240,10 @@ def _reference_problem(
 
 def _refused(option: Any, given: Raw) -> str:
     choices = getattr(option.type, 'choices', None)
-    allowed = f'one of {", ".join(choices)}' if choices else 'a valid value'
-    return f'{given.where}: {option.dest} = {_shown(given)} is not {allowed}'
-
-
-def _shown(given: Raw) -> str:
-    # The first line only: what follows may have been meant as another option.
-    return repr(given.value.partition('\n')[0][:64])
+    if not choices:
+        return f'{option.dest} has no valid value; {INDENTED}'
+    allowed = f'is not one of {", ".join(choices)}'
+    # Nothing but one plain word is shown: more may be text of another option.
+    if re.fullmatch(r'[A-Za-z0-9_-]{0,32}', given.value):
+        return f'{option.dest} {given.value!r} {allowed}'
+    return f'{option.dest} {allowed}; {INDENTED}'

@@ -6,13 +6,15 @@ After oslo_config/cfg.py: ``ConfigOpts._parse_config_files``, ``find_config_file
 
 import errno
 import fnmatch
+import os
 import posixpath
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nested_agent.facts import Unread
 from nested_agent.node import nova_argv
-from nested_agent.node.root import Root, unread
+from nested_agent.node.root import LINK_LIMIT, Root, unread
 
 PROJECT = 'nova'
 # RDO's oslo.config is patched to read the distribution's defaults before all others.
@@ -30,43 +32,97 @@ class Place(NamedTuple):
     home: str | None
 
 
-def in_order(root: Root, arguments: Sequence[str], place: Place) -> list[str] | Unread:
+class Order(NamedTuple):
+    """What a nova-compute reads.
+
+    :ivar files: in the order they are read
+    :ivar directories: what was searched for them; the time of a directory tells of a file that
+        was taken out of it
+    """
+
+    files: list[str]
+    directories: list[str]
+
+
+def in_order(root: Root, arguments: Sequence[str], place: Place) -> Order | Unread:
     """Return the files that nova-compute reads when started with ``arguments``.
 
     Default files only without ``--config-file``, default directories only without
     ``--config-dir``, and both before what the arguments name. Files named by the arguments are
     returned whether they exist or not. Unread: a ``--config-dir`` that does not exist (nova-compute
     does not start then) or cannot be listed, or arguments that make no sense.
+
+    Of the directories searched for files that are not there only those that hold nothing but
+    nova's configuration are returned: ``/etc`` and a home change all the time. So a ``nova.conf``
+    taken out of one of those goes unnoticed, and so does a directory that was itself exchanged
+    (renamed, mounted over).
     """
     given = nova_argv.named_files(tuple(arguments))
     if isinstance(given, Unread):
         return given
-    files = (
-        [] if nova_argv.gives(arguments, '--config-file') else _search(root, '.conf', place.home)
-    )
+    order = Order([], [])
+    if not nova_argv.gives(arguments, '--config-file'):
+        order.files.extend(_search(root, '.conf', place.home, order.directories))
     if not nova_argv.gives(arguments, '--config-dir'):
-        for directory in _search(root, '.conf.d', place.home):
-            listed = _listing(root, directory)
-            if isinstance(listed, Unread):
-                return listed
-            files += listed
+        for directory in _search(root, '.conf.d', place.home, order.directories):
+            problem = _list(root, directory, order)
+            if problem is not None:
+                return problem
     for option, value in given:
         path = _absolute(value, place)
         if isinstance(path, Unread):
             return path
         if option == 'file':
             # As oslo.config: made absolute as text, before any link is followed.
-            files.append(posixpath.normpath(path))
+            order.files.append(posixpath.normpath(path))
             continue
         try:
             root.stat(path)
         except OSError as error:
             return unread(path, error)
-        listed = _listing(root, path)
-        if isinstance(listed, Unread):
-            return listed
-        files += listed
-    return files
+        problem = _list(root, path, order)
+        if problem is not None:
+            return problem
+    return Order(order.files, list(dict.fromkeys(order.directories)))
+
+
+def changed(root: Root, path: str) -> float | Unread:
+    """Return when a file or directory was last changed, or a link that leads to it re-pointed.
+
+    The later of mtime and ctime, in seconds since the epoch.
+    """
+    try:
+        newest = max(_times(root.stat(path)))
+        for link in _links(root, path):
+            newest = max(newest, *_times(link))
+    except OSError as error:
+        return unread(path, error)
+    return newest / 1e9
+
+
+def _times(got: os.stat_result) -> tuple[int, int]:
+    return got.st_mtime_ns, got.st_ctime_ns
+
+
+def _links(root: Root, path: str) -> Iterator[os.stat_result]:
+    """Yield lstat(2) of every symbolic link that is followed on the way to ``path``."""
+    todo = path.split('/')[::-1]
+    here = '/'  # never with a link in it
+    links = 0
+    while todo:
+        part = todo.pop()
+        real = root.path(here) / part
+        got = real.lstat()
+        if part in ('', '.') or not stat.S_ISLNK(got.st_mode):
+            here = posixpath.normpath(posixpath.join(here, part))
+            continue
+        yield got
+        links += 1
+        if links > LINK_LIMIT:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = os.readlink(real)  # noqa: PTH115  # text: it may point out of the root
+        here = '/' if target.startswith('/') else here
+        todo.extend(target.split('/')[::-1])
 
 
 def home(root: Root, uid: int | None) -> str | None:
@@ -84,32 +140,40 @@ def home(root: Root, uid: int | None) -> str | None:
     return None
 
 
-def _search(root: Root, extension: str, user_home: str | None) -> list[str]:
-    """Return the first match for each of project and program. $SNAP is not known here."""
+def _search(root: Root, extension: str, user_home: str | None, searched: list[str]) -> list[str]:
+    """Return the first match for each of project and program. $SNAP is not known here.
+
+    :param searched: gains the directories where a better match would have been
+    """
     directories = ['/etc/nova', '/etc']
+    own = ['/etc/nova']
     if user_home is not None:
-        directories = [posixpath.join(user_home, f'.{PROJECT}'), user_home, *directories]
+        own.append(posixpath.join(user_home, f'.{PROJECT}'))
+        directories = [own[1], user_home, *directories]
     found = []
     if extension == '.conf' and root.exists(DISTRIBUTION_FILE):
         found.append(DISTRIBUTION_FILE)
     for name in (PROJECT, nova_argv.NAME):
-        paths = (posixpath.join(directory, name + extension) for directory in directories)
-        match = next((path for path in paths if root.exists(path)), None)
-        if match is not None:
-            found.append(match)
+        for directory in directories:
+            path = posixpath.join(directory, name + extension)
+            if root.exists(path):
+                found.append(path)
+                break
+            if directory in own and root.exists(directory):
+                searched.append(directory)
     return found
 
 
-def _listing(root: Root, directory: str) -> list[str] | Unread:
-    """Return ``*.conf`` of a directory as glob(3) does: sorted, without hidden files."""
+def _list(root: Root, directory: str, order: Order) -> Unread | None:
+    """Add ``*.conf`` of a directory as glob(3) finds them: sorted, without hidden files."""
+    order.directories.append(directory)
     try:
         names = root.names(directory)
     except OSError as error:
-        if error.errno == errno.ENOTDIR:
-            return []
-        return unread(directory, error)
+        return None if error.errno == errno.ENOTDIR else unread(directory, error)
     chosen = [name for name in fnmatch.filter(names, '*.conf') if not name.startswith('.')]
-    return [posixpath.normpath(posixpath.join(directory, name)) for name in chosen]
+    order.files.extend(posixpath.normpath(posixpath.join(directory, name)) for name in chosen)
+    return None
 
 
 def _absolute(path: str, place: Place) -> str | Unread:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg, iniparser, types
 
-from nested_agent.facts import Location, Unread
+from nested_agent.facts import Location, Occurrence, Unread
 
 LIBVIRT = 'libvirt'
 DEFAULT = 'DEFAULT'
@@ -34,39 +34,43 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     (DEFAULT, cfg.StrOpt('compute_driver')),
 )
 # Names in files, the current one first: it wins over a deprecated one in the same file.
-NAMES: Mapping[str, tuple[tuple[str, str], ...]] = {
+NAMES: Mapping[str, tuple[str, ...]] = {
     f'{group}.{option.dest}': (
-        (group, option.dest),
-        *((old.group or group, old.name) for old in option.deprecated_opts),
+        f'{group}.{option.dest}',
+        *(f'{old.group or group}.{old.name}' for old in option.deprecated_opts),
     )
     for group, option in OPTIONS
 }
 # Options of oslo.config itself that a file can set.
-CONFIG_SOURCE = (DEFAULT, 'config_source')
-SHELL_COMPLETION = (DEFAULT, 'shell_completion')
+CONFIG_SOURCE = f'{DEFAULT}.config_source'
+SHELL_COMPLETION = f'{DEFAULT}.shell_completion'
 WANTED = frozenset({CONFIG_SOURCE, SHELL_COMPLETION}.union(*NAMES.values()))
 
 
 class Raw(NamedTuple):
-    """A value as written, where, and the name it is written under."""
+    """A value as written, where, and the name it is written under.
+
+    The value includes continuation lines, so it can hold text meant for another option.
+    """
 
     value: str
     where: Location | str
     name: str
 
 
-Values = dict[tuple[str, str], Raw]
+#: Every assignment of one file that matters, in reading order.
+Lines = Sequence[Raw]
 
 
 class _Lines(iniparser.BaseParser):
-    """Keeps the last value of each key in ``WANTED``, and nothing of the others."""
+    """Keeps the values of each key in ``WANTED``, and nothing of the others."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
         self.section = ''
         self.start = 0
-        self.values: Values = {}
+        self.found: list[Raw] = []
 
     def _split_key_value(self, line: str) -> Any:
         self.start = self.lineno  # assignment() comes after the continuation lines
@@ -79,16 +83,15 @@ class _Lines(iniparser.BaseParser):
     def assignment(self, key: str, value: list[str]) -> None:
         if not self.section:
             raise self.parse_exc('Section must be started before assignment', self.start, '')
-        if (self.section, key) in WANTED:
-            self.values[self.section, key] = Raw(
-                '\n'.join(value), Location(self.path, self.start), f'{self.section}.{key}'
-            )
+        name = f'{self.section}.{key}'
+        if name in WANTED:
+            self.found.append(Raw('\n'.join(value), Location(self.path, self.start), name))
 
 
-def parse(path: str, content: bytes) -> Values | Unread:
+def parse(path: str, content: bytes) -> Lines | Unread:
     """Return the lines of one file.
 
-    Unread, with file and line, for what keeps nova from loading the whole configuration
+    Unread, from that line, for what keeps nova from loading the whole configuration
     (``ParseError``, ``EncodingError``, ``InvalidValue``) or from being evaluated here
     (``ConfigSource``: nova fetches options from elsewhere, a URL for example).
     """
@@ -98,19 +101,19 @@ def parse(path: str, content: bytes) -> Values | Unread:
         lines.parse(io.StringIO(content.decode(), newline=None))
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        return Unread(path, 'EncodingError', f'{path}:{line}: not UTF-8')
+        return Unread(str(Location(path, line)), 'EncodingError', 'not UTF-8')
     except iniparser.ParseError as error:
         mark = ' (the file starts with a byte order mark)'
         hint = mark if content.startswith(codecs.BOM_UTF8) and error.lineno == 1 else ''
-        return Unread(path, 'ParseError', f'{path}:{error.lineno}: {error.msg}{hint}')
-    source = lines.values.get(CONFIG_SOURCE)
+        return Unread(str(Location(path, error.lineno)), 'ParseError', f'{error.msg}{hint}')
+    source = _last(lines.found, CONFIG_SOURCE)
     if source is not None and source.value.strip(' \t\n,'):
-        detail = f'{source.where}: config_source has nova fetch options from elsewhere'
-        return Unread(path, 'ConfigSource', detail)
-    shell = lines.values.get(SHELL_COMPLETION)
+        detail = 'config_source has nova fetch options from elsewhere'
+        return Unread(str(source.where), 'ConfigSource', detail)
+    shell = _last(lines.found, SHELL_COMPLETION)
     if shell is not None and shell.value not in cfg.ConfigOpts.supported_shell_completion:
-        return Unread(path, 'InvalidValue', f'{shell.where}: shell_completion is no such shell')
-    return lines.values
+        return Unread(str(shell.where), 'InvalidValue', 'shell_completion is no such shell')
+    return lines.found
 
 
 def variable(full: str) -> str:
@@ -119,7 +122,7 @@ def variable(full: str) -> str:
     return f'OS_{group.upper()}__{option.upper()}'
 
 
-def in_force(full: str, files: Sequence[Values], environment: Mapping[str, str]) -> Raw | None:
+def in_force(full: str, files: Sequence[Lines], environment: Mapping[str, str]) -> Raw | None:
     """Return the value in force of ``group.option``, or None for nova's default.
 
     The environment, then the last file that has it under any name, and there the last line
@@ -128,8 +131,23 @@ def in_force(full: str, files: Sequence[Values], environment: Mapping[str, str])
     name = variable(full)
     if name in environment:
         return Raw(environment[name], name, full)
-    for values in reversed(files):
-        for key in NAMES[full]:
-            if key in values:
-                return values[key]
+    for lines in reversed(files):
+        for written in NAMES[full]:
+            raw = _last(lines, written)
+            if raw is not None:
+                return raw
     return None
+
+
+def occurrences(full: str, files: Sequence[Lines]) -> tuple[Occurrence, ...]:
+    """Return every line that sets ``group.option``, under any of its names."""
+    return tuple(
+        Occurrence(raw.name, raw.where)
+        for lines in files
+        for raw in lines
+        if raw.name in NAMES[full] and isinstance(raw.where, Location)
+    )
+
+
+def _last(lines: Lines, name: str) -> Raw | None:
+    return next((raw for raw in reversed(lines) if raw.name == name), None)

@@ -1,7 +1,4 @@
-"""The running nova-compute, found in /proc by its command line.
-
-Only processes this one may see: with ``hidepid`` and without privileges there are none.
-"""
+"""The running nova-compute, found in /proc by its command line."""
 
 import dataclasses
 import os
@@ -50,8 +47,8 @@ class _Candidate:
         return 0 if isinstance(self.fields, Unread) else int(self.fields[1])
 
 
-def find(root: Root) -> Found | None:
-    """Return the running nova-compute, or None.
+def find(root: Root) -> Found | Unread | None:
+    """Return the running nova-compute, or None; Unread when there may be one that is hidden.
 
     Of a wrapper and the nova-compute it started it is the latter; of a process and its forked
     copies the former. Of several that remain, one outside any container, then the lowest pid.
@@ -60,7 +57,8 @@ def find(root: Root) -> Found | None:
     :raises OSError: when /proc cannot be listed
     """
     candidates = {}
-    for pid in _named(root):
+    named, hidden = _named(root)
+    for pid in named:
         candidate = _candidate(root, pid)
         if candidate is not None:
             candidates[pid] = candidate
@@ -73,6 +71,8 @@ def find(root: Root) -> Found | None:
         found = _found(root, candidate, tuple(others))
         if found is not None:
             return found
+    if hidden:
+        return Unread('/proc', 'EACCES', "other users' processes cannot be seen (hidepid)")
     return None
 
 
@@ -81,14 +81,24 @@ def alive(root: Root, process: NovaProcess) -> bool:
     return _argv(root, process.pid) == process.argv
 
 
-def _named(root: Root) -> list[int]:
-    """Return pids whose command line mentions the name. Hot: every process of the node."""
+def _named(root: Root) -> tuple[list[int], bool]:
+    """Return pids whose command line mentions the name, and whether processes are hidden.
+
+    Hot: every process of the node. With ``hidepid`` in /proc's mount options the processes of
+    other users, such as pid 1, either are not listed or refuse to be read; see proc(5).
+    """
     name = nova_argv.NAME.encode()
     proc = str(root.path('/proc'))
     found = []
+    first = None
+    refused = False
     for pid in root.pids():
+        first = first or pid
         try:
             fd = os.open(f'{proc}/{pid}/cmdline', os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except PermissionError:
+            refused = True
+            continue
         except OSError:
             continue
         try:
@@ -98,7 +108,7 @@ def _named(root: Root) -> list[int]:
             continue
         finally:
             os.close(fd)
-    return found
+    return found, root.live and (refused or first != 1)
 
 
 def _candidate(root: Root, pid: int) -> _Candidate | None:
@@ -214,9 +224,17 @@ def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
         ours = root.stat('/')
     except OSError as error:
         # Not privileged to follow the link. A process of the host has the host's files.
-        return '/' if place.container is None else unread(name, error)
+        if place.container is None:
+            return '/'
+        problem = unread(name, error)
+        # Not ENOENT: that would be a file which nova-compute itself does not find.
+        return problem if isinstance(error, PermissionError) else _not_available(problem)
     same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
     return '/' if same else name
+
+
+def _not_available(problem: Unread) -> Unread:
+    return dataclasses.replace(problem, error='NotAvailable')
 
 
 def _directory(root: Root, pid: int) -> str | None:

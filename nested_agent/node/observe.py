@@ -11,8 +11,9 @@ from nested_agent.facts import (
     CPU,
     Firmware,
     Holders,
+    LoadKind,
     Module,
-    ModuleState,
+    NextLoad,
     NovaCompute,
     Observation,
     Setting,
@@ -54,8 +55,11 @@ def observe(
     processor = cpu.read(root)
     driver, problems = _choose(drivers, processor)
     running = kernel.read(root)
-    modules = module.read(root)
+    modules = module.read(root, running.release)
     ours = _module(modules, driver)
+    load = (
+        next_load.read(root, driver.module, running, suspects=driver.suspects) if driver else None
+    )
     compute = nova.read(root, config_files=sources.nova_files, config_dirs=sources.nova_directories)
     observation = Observation(
         host=sources.host or _nova_host(compute) or _hostname(root),
@@ -68,15 +72,12 @@ def observe(
         driver=driver.name if driver else None,
         driver_problems=problems,
         modules=modules,
+        hypervisors=module.hypervisors(root),
         kvm=kvm.read(root),
-        next_load=(
-            next_load.read(root, driver.module, running, suspects=driver.suspects)
-            if driver
-            else None
-        ),
-        boot_arguments=(
-            boot_config.read(root, driver.module)
-            if driver and ours and ours.state is ModuleState.BUILTIN
+        next_load=load,
+        boot_entries=(
+            boot_config.read(root, load.module)
+            if isinstance(load, NextLoad) and load.kind is LoadKind.BUILTIN
             else None
         ),
         holders=_holders(root, ours),

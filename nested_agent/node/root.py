@@ -32,10 +32,18 @@ class Completed(NamedTuple):
     stderr: str
 
 
+def shown(name: str) -> str:
+    """Return a file name that can be printed: bytes that are not UTF-8 become U+FFFD.
+
+    It sorts among ASCII names where the real one does: behind them.
+    """
+    return os.fsencode(name).decode(errors='replace')
+
+
 def unread(source: str, error: OSError) -> Unread:
     """Return why ``source`` could not be read, by errno name."""
     name = errno.errorcode.get(error.errno, 'EUNKNOWN') if error.errno else type(error).__name__
-    return Unread(source, name, error.strerror or str(error))
+    return Unread(shown(source), name, error.strerror or str(error))
 
 
 class Root:
@@ -55,8 +63,11 @@ class Root:
         Links, also absolute ones and those in the middle of the path, are resolved inside the
         root. What does not exist is returned as it would be named.
 
-        :raises OSError: ELOOP after 40 links, as the kernel does
+        :raises OSError: ELOOP after 40 links, as the kernel does; EINVAL for a NUL in the name,
+            which a damaged file can put there and Python refuses with another exception
         """
+        if '\0' in name:
+            raise OSError(errno.EINVAL, 'a NUL byte in the name', name)
         if str(self.base) == '/':
             return Path(name)
         todo = [part for part in name.split('/') if part][::-1]
@@ -96,6 +107,21 @@ class Root:
         """
         return os.open(self.path(name), flags | os.O_CLOEXEC | os.O_NOCTTY)
 
+    def open_regular(self, name: str) -> int:
+        """Open a regular file for reading and return the descriptor.
+
+        :raises OSError: as open(2); EISDIR; EINVAL for what is not a regular file (a device or
+            pipe in a captured tree could block for ever)
+        """
+        fd = self.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return fd
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        raise OSError(errno.EINVAL, 'not a regular file', name)
+
     def ioctl(self, fd: int, request: int, argument: int | bytearray = 0) -> int:
         """Ask a device opened with :meth:`open`; a buffer is changed in place.
 
@@ -107,16 +133,9 @@ class Root:
     def read_bytes(self, name: str, limit: int = READ_LIMIT) -> bytes:
         """Return the content of a regular file.
 
-        :raises OSError: as open(2) and read(2); EFBIG beyond ``limit`` bytes; EINVAL for what
-            is not a regular file (a device or pipe in a captured tree could block for ever)
+        :raises OSError: as :meth:`open_regular` and read(2); EFBIG beyond ``limit`` bytes
         """
-        fd = self.open(name, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(fd, 'rb', buffering=0) as file:
-            mode = os.fstat(fd).st_mode
-            if stat.S_ISDIR(mode):
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-            if not stat.S_ISREG(mode):
-                raise OSError(errno.EINVAL, 'not a regular file', name)
+        with os.fdopen(self.open_regular(name), 'rb', buffering=0) as file:
             chunks = []
             size = 0
             while chunk := file.read(65536):
@@ -147,16 +166,26 @@ class Root:
         """
         return self.path(name).stat()
 
-    def exists(self, name: str) -> bool:
-        """Whether there is something at a path; False also where it cannot be told.
+    def present(self, name: str) -> bool:
+        """Whether there is something at a path.
 
-        Only for optional places: a fact is read and its error kept.
+        :raises OSError: it cannot be told, such as EACCES in a directory on the way
         """
         try:
             self.stat(name)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def exists(self, name: str) -> bool:
+        """Whether there is something at a path; False also where it cannot be told.
+
+        Only for optional places: where absence is a fact, ask :meth:`present`.
+        """
+        try:
+            return self.present(name)
+        except OSError:
+            return False
 
     def names(self, name: str) -> list[str]:
         """Return the sorted names in a directory.

@@ -8,6 +8,7 @@ from nested_agent.verify.judgement import (
     Judgement,
     Remedy,
     false,
+    hindrance,
     other_accelerators,
     true,
     unknown,
@@ -15,10 +16,9 @@ from nested_agent.verify.judgement import (
     vendor_module,
 )
 
-#: Reasons of CPUSupported that leave guests no way to nest, whatever KVM is told.
-CANNOT = frozenset(
-    {'NoDriver', 'OtherAccelerator', 'HiddenByHypervisor', 'FlagAbsent', 'FirmwareDisabled'}
-)
+#: Reasons of CPUSupported that leave guests no way to nest, whatever KVM is told. Not
+#: FirmwareDisabled: an old kernel shows the flag all the same, and its log may be of another day.
+CANNOT = frozenset({'NoDriver', 'OtherAccelerator', 'HiddenByHypervisor', 'FlagAbsent'})
 
 
 def cpu_supported(observation: Observation, policy: Policy, driver: Driver | None) -> Judgement:
@@ -26,7 +26,7 @@ def cpu_supported(observation: Observation, policy: Policy, driver: Driver | Non
     type_ = ConditionType.CPU_SUPPORTED
     cpu = observation.cpu
     if isinstance(cpu, Unread):
-        if cpu.error == 'Malformed':
+        if cpu.error == 'OtherArchitecture':
             return _cannot(policy, 'NoDriver', f'{cpu.source}: {cpu.detail}', None)
         return unread(type_, cpu)
     if driver is None:
@@ -38,12 +38,12 @@ def cpu_supported(observation: Observation, policy: Policy, driver: Driver | Non
     blame = _firmware_blame(observation, driver)
     if driver.flag in cpu.flags:
         if blame:
-            return _firmware_off(policy, driver, blame)
+            return _firmware_off(policy, driver, blame, 'FirmwareDisabled')
         return true(
             type_, 'FlagPresent', f'{cpu.model or cpu.vendor} has {driver.flag}', driver.flag
         )
     if blame:
-        return _firmware_off(policy, driver, blame)
+        return _firmware_off(policy, driver, blame, 'FlagAbsent')
     return _flag_absent(observation, policy, driver, cpu)
 
 
@@ -80,10 +80,11 @@ def _cannot(policy: Policy, reason: str, message: str, observed: str | None) -> 
     return false(ConditionType.CPU_SUPPORTED, reason, message, Remedy.IMPOSSIBLE, observed)
 
 
-def _firmware_off(policy: Policy, driver: Driver, blame: str) -> Judgement:
+def _firmware_off(policy: Policy, driver: Driver, blame: str, harmless: str) -> Judgement:
+    """Judge by evidence against firmware; ``harmless`` is the reason where nesting is unwanted."""
     message = f'{driver.flag} is switched off in firmware: {blame}'
     if not policy.wanted:
-        return true(ConditionType.CPU_SUPPORTED, 'FirmwareDisabled', message, 'off')
+        return true(ConditionType.CPU_SUPPORTED, harmless, message, 'off')
     return false(
         ConditionType.CPU_SUPPORTED,
         'FirmwareDisabled',
@@ -154,12 +155,14 @@ def kvm_usable(observation: Observation, policy: Policy, driver: Driver | None) 
         return false(type_, 'NotUsable', str(kvm), Remedy.IMPOSSIBLE, kvm.error)
     if isinstance(observation.modules, Unread):
         return unread(type_, observation.modules)
+    hindered = hindrance(observation)
     if module is None:
+        remedy, how = hindered or (Remedy.FIX, 'load it')
         return false(
             type_,
             'ModuleNotLoaded',
-            f'{driver.module} is not loaded, so there is no usable /dev/kvm',
-            Remedy.FIX,
+            f'{driver.module} is not loaded, so there is no usable /dev/kvm; {how}',
+            remedy,
             kvm.error,
         )
     state = module.state
@@ -169,7 +172,8 @@ def kvm_usable(observation: Observation, policy: Policy, driver: Driver | None) 
         type_,
         'NotUsable',
         f'{driver.module} is there, but {kvm.source} fails: {kvm.detail} ({kvm.error}); '
-        'see the kernel log',
+        + (f'{hindered[1]}; ' if hindered else '')
+        + 'see the kernel log',
         Remedy.PERSON,
         kvm.error,
     )

@@ -85,3 +85,17 @@ def offers(observation: Observation, driver: Driver) -> bool | None:
     if leaf is None:
         return False  # KVM lists every leaf it supports
     return bool(getattr(leaf, driver.feature.register) >> driver.feature.bit & 1)
+
+
+def hindrance(observation: Observation) -> tuple[Remedy, str] | None:
+    """Return what keeps any module from being loaded or unloaded now, and what it takes."""
+    others = observation.hypervisors
+    if isinstance(others, tuple) and others:
+        # From Linux 6.12 on KVM does not even load while another one has the processor.
+        return Remedy.PERSON, f'{", ".join(others)} of another hypervisor is loaded: unload it'
+    disabled = observation.kernel.modules_disabled
+    if isinstance(disabled, Unread):
+        return Remedy.NONE, f'whether modules can be loaded is not known ({disabled})'
+    if disabled:
+        return Remedy.WAIT, 'kernel.modules_disabled=1: only a reboot changes it'
+    return None

@@ -1,16 +1,11 @@
 """Judge of NestedPersistent: what the next load of the module will apply, and who decides that."""
 
-from nested_agent.drivers.base import Driver, LoadValue
-from nested_agent.facts import (
-    LineKind,
-    LoadKind,
-    ModuleLine,
-    NextLoad,
-    Observation,
-    Unread,
-)
-from nested_agent.model import ConditionType
+from nested_agent.drivers.base import Driver
+from nested_agent.facts import CPU, LineKind, LoadKind, ModuleLine, NextLoad, Observation, Unread
+from nested_agent.model import ConditionType, Status
 from nested_agent.policy import Policy
+from nested_agent.verify.builtin import built_in
+from nested_agent.verify.effect import effect, kernel_release, line_of, names_parameter
 from nested_agent.verify.judgement import (
     ON_OFF,
     Judgement,
@@ -24,8 +19,6 @@ from nested_agent.verify.judgement import (
 #: The one file the agent owns; it sorts after what distributions and people name theirs.
 DROPIN = '/etc/modprobe.d/zz-nested-agent.conf'
 
-ON = {LoadValue.ON: True, LoadValue.OFF: False}
-
 
 def nested_persistent(observation: Observation, policy: Policy, driver: Driver | None) -> Judgement:
     """Judge what the next load of the module will apply, and name the line that decides."""
@@ -36,9 +29,9 @@ def nested_persistent(observation: Observation, policy: Policy, driver: Driver |
     if isinstance(load, Unread):
         return unread(type_, load)
     if load.kind is LoadKind.BUILTIN:
-        return _builtin(observation, policy, driver, load)
+        return built_in(observation, policy, driver, load)
     if load.kind is LoadKind.MISSING:
-        return _missing(load)
+        return _missing(observation, driver, load)
     install = _install(load)
     if install or load.kind is LoadKind.INSTALL:
         # What the command does is its secret.
@@ -49,30 +42,39 @@ def nested_persistent(observation: Observation, policy: Policy, driver: Driver |
             f'{_at(install)}"{command}" is run instead of loading {module}; remove that line',
             remedy=Remedy.PERSON,
         )
-    refused = _refused_by_kernel(load)
-    if refused:
-        return false(type_, 'Blacklisted', refused, Remedy.PERSON)
-    stale = _stale_initramfs(observation, policy, driver, load)
-    return stale or _options(observation, policy, driver, load)
+    judgement = (
+        _refused_by_kernel(load)
+        or _dependency(observation, driver, load)
+        or _stale_initramfs(observation, policy, driver, load)
+        or _options(observation, policy, driver, load)
+    )
+    if judgement.condition.status is not Status.TRUE:
+        return judgement
+    return (_blacklisted(load, judgement) if policy.wanted else None) or (
+        _unread_initramfs(load, judgement) or judgement
+    )
 
 
 def _options(observation: Observation, policy: Policy, driver: Driver, load: NextLoad) -> Judgement:
     type_ = ConditionType.NESTED_PERSISTENT
-    release = _release(observation)
-    value, fatal = effective(driver, load.options, release)
-    if fatal:
-        line = _line_with(load, fatal)
+    release = kernel_release(observation)
+    found = effect(driver, load.module, load.options, release)
+    line = line_of(load.lines, found.number)
+    if found.fatal:
+        advice = (
+            f'write "{driver.option(policy.wanted)}"'
+            if names_parameter([found.option])
+            else 'remove it'
+        )
         return false(
             type_,
             'FatalValue',
-            f'{_at(line)}"{fatal}" keeps {load.module} from loading; write '
-            f'"{driver.option(policy.wanted)}"',
+            f'{_at(line)}"{found.option}" keeps {load.module} from loading; {advice}',
             Remedy.FIX if line and line.where.file == DROPIN else Remedy.PERSON,
-            fatal,
+            found.option,
         )
-    line = deciding_line(load)
-    on = driver.kernel_default(release) if value is None else ON.get(value)
-    if value is None:
+    on = found.on(driver, release)
+    if found.value is None:
         reason = 'KernelDefault'
         message = f"no option sets nested; the kernel's default is {ON_OFF[on] or 'not known'}"
     else:
@@ -91,53 +93,12 @@ def _options(observation: Observation, policy: Policy, driver: Driver, load: Nex
     return false(type_, reason, message, remedy, ON_OFF[on])
 
 
-def _release(observation: Observation) -> str:
-    release = observation.kernel.release
-    return release if isinstance(release, str) else ''
-
-
-def effective(
-    driver: Driver, options: tuple[str, ...], release: str
-) -> tuple[LoadValue | None, str | None]:
-    """Return the value of the last ``nested`` option (None: no such option), and the first
-    option that keeps the module from loading, if any.
-
-    The kernel parses them left to right and gives up at the first it cannot take.
-    """
-    value = None
-    for option in options:
-        name, equals, text = option.partition('=')
-        if name != 'nested':
-            continue
-        value = driver.load_value(text.strip('"') if equals else None, release)
-        if value is LoadValue.FATAL:
-            return value, option
-    return value, None
-
-
-def deciding_line(load: NextLoad) -> ModuleLine | None:
-    """Return the line whose ``nested`` option is applied last, or None."""
-    for line in reversed(load.lines):
-        if line.ignored is None and line.kind in (LineKind.OPTIONS, LineKind.KERNEL_ARGUMENT):
-            names = [word.partition('=')[0] for word in line.text.split()]
-            if 'nested' in names:
-                return line
-    return None
-
-
-def _line_with(load: NextLoad, option: str) -> ModuleLine | None:
-    for line in load.lines:
-        if line.ignored is None and option in line.text:
-            return line
-    return None
-
-
 def _outranks(line: ModuleLine) -> bool:
     """Whether a line is applied after the drop-in whatever the drop-in says."""
     if line.kind is LineKind.KERNEL_ARGUMENT:
         return True
-    # kmod sorts all directories' files together, by name, bytewise.
-    mine, theirs = (name.rpartition('/')[2].encode() for name in (DROPIN, line.where.file))
+    # kmod sorts all directories' files together, by name, bytewise; so UTF-8 sorts by character.
+    mine, theirs = (name.rpartition('/')[2] for name in (DROPIN, line.where.file))
     return theirs > mine
 
 
@@ -158,7 +119,7 @@ def _install(load: NextLoad) -> ModuleLine | None:
     return None
 
 
-def _missing(load: NextLoad) -> Judgement:
+def _missing(observation: Observation, driver: Driver, load: NextLoad) -> Judgement:
     type_ = ConditionType.NESTED_PERSISTENT
     alias = next((each for each in load.lines if each.kind is LineKind.ALIAS), None)
     if alias:
@@ -168,36 +129,104 @@ def _missing(load: NextLoad) -> Judgement:
             f'{_at(alias)}alias {alias.module} {alias.text} hides {load.module}; remove that line',
             Remedy.PERSON,
         )
+    cpu = observation.cpu
+    # On a processor without the flag the module would be of no use.
+    advice = isinstance(cpu, CPU) and driver.flag in cpu.flags
     return false(
         type_,
         'ModuleMissing',
-        f'the running kernel has no module {load.module}; install its modules package',
+        f'the running kernel has no module {load.module}'
+        + ('; install its modules package' if advice else ''),
         Remedy.PERSON,
     )
 
 
-def _refused_by_kernel(load: NextLoad) -> str | None:
-    for line in load.lines:
-        if line.ignored or line.kind is not LineKind.BLACKLIST:
-            continue
-        if line.text.startswith('module_blacklist'):
-            return (
-                f'{line.where}: the kernel argument {line.text} makes the kernel refuse '
-                f'{load.module}; remove it and reboot'
+def _blacklists(load: NextLoad, by_kernel: bool) -> list[ModuleLine]:
+    """Return the lines in force that keep the kernel, or udev, from loading the module."""
+    return [
+        line
+        for line in load.lines
+        if line.kind is LineKind.BLACKLIST
+        and not line.ignored
+        and line.text.startswith('module_blacklist') == by_kernel
+    ]
+
+
+def _refused_by_kernel(load: NextLoad) -> Judgement | None:
+    for line in _blacklists(load, by_kernel=True):
+        module = line.module.replace('-', '_')
+        needed = '' if module == load.module else f', which {load.module} needs'
+        return false(
+            ConditionType.NESTED_PERSISTENT,
+            'RefusedByKernel',
+            f'{line.where}: the kernel argument {line.text} makes the kernel refuse {module}'
+            f'{needed}; remove it and reboot',
+            Remedy.PERSON,
+        )
+    return None
+
+
+def _blacklisted(load: NextLoad, judgement: Judgement) -> Judgement | None:
+    """Judge a module that would be right if anything loaded it.
+
+    udev leaves it alone, and so does systemd-modules-load, whatever modules-load.d says: it calls
+    libkmod with KMOD_PROBE_APPLY_BLACKLIST (systemd src/shared/module-util.c).
+    """
+    for line in _blacklists(load, by_kernel=False):
+        return false(
+            ConditionType.NESTED_PERSISTENT,
+            'Blacklisted',
+            f'{line.where} blacklists it: nothing loads {load.module} at boot by itself; remove '
+            'that line',
+            Remedy.PERSON,
+            judgement.condition.observed,
+        )
+    return None
+
+
+def _dependency(observation: Observation, driver: Driver, load: NextLoad) -> Judgement | None:
+    release = kernel_release(observation)
+    for name, needed in load.dependencies.items():
+        found = effect(driver, name, needed.options, release)
+        if found.fatal:
+            return false(
+                ConditionType.NESTED_PERSISTENT,
+                'FatalValue',
+                f'{_at(line_of(needed.lines, found.number))}"{found.option}" keeps {name} from '
+                f'loading, which {load.module} needs; remove it',
+                Remedy.PERSON,
+                found.option,
             )
     return None
 
 
 def _notes(load: NextLoad) -> str:
     notes = ''
+    for line in _blacklists(load, by_kernel=False):
+        notes += f'; {line.where} blacklists it: nothing loads it at boot by itself'
     for line in load.lines:
-        if line.kind is LineKind.BLACKLIST and not line.ignored:
-            notes += f'; {line.where} blacklists it: nothing loads it at boot by itself'
-        elif line.ignored and line.kind is LineKind.OPTIONS and 'nested' in line.text:
+        if line.ignored and names_parameter(line.options):
             notes += f'; {line.where} has no effect ({line.ignored})'
     if isinstance(load.initramfs, Unread):
         notes += f'; whether {load.initramfs.source} holds an older copy is not known'
     return notes
+
+
+def _unread_initramfs(load: NextLoad, judgement: Judgement) -> Judgement | None:
+    image = load.initramfs
+    if not isinstance(image, Unread):
+        return None
+    hints = {
+        'EACCES': '; run as root to know',
+        'Malformed': '; rebuild it (update-initramfs -u or dracut -f)',
+    }
+    return unknown(
+        ConditionType.NESTED_PERSISTENT,
+        'InitramfsUnreadable',
+        f'{judgement.condition.message}: {image.detail} ({image.error})'
+        + hints.get(image.error, ''),
+        judgement.condition.observed,
+    )
 
 
 def _stale_initramfs(
@@ -206,10 +235,10 @@ def _stale_initramfs(
     image = load.initramfs
     if image is None or isinstance(image, Unread) or not image.has_module:
         return None
-    release = _release(observation)
-    value, fatal = effective(driver, image.options, release)
-    on = driver.kernel_default(release) if value is None else ON.get(value)
-    if not fatal and on == policy.wanted:
+    release = kernel_release(observation)
+    found = effect(driver, load.module, image.options, release)
+    on = found.on(driver, release)
+    if not found.fatal and on == policy.wanted:
         return None
     return false(
         ConditionType.NESTED_PERSISTENT,
@@ -219,37 +248,3 @@ def _stale_initramfs(
         Remedy.PERSON,
         ON_OFF[on],
     )
-
-
-def _builtin(observation: Observation, policy: Policy, driver: Driver, load: NextLoad) -> Judgement:
-    type_ = ConditionType.NESTED_PERSISTENT
-    found = observation.boot_arguments
-    if isinstance(found, Unread):
-        return unread(type_, found)
-    if found is None:  # booted from elsewhere: the best witness is how it was booted this time
-        found = tuple(line for line in load.lines if line.kind is LineKind.KERNEL_ARGUMENT)
-    advice = (
-        f'{driver.module} is built in: add "{driver.kernel_argument(policy.wanted)}" to the '
-        "kernel command line in the boot loader's configuration and reboot"
-    )
-    entries: dict[str, list[str]] = {}
-    for line in found:
-        entries.setdefault(str(line.where), []).append(line.text)
-    release = _release(observation)
-    values = {
-        place: effective(driver, tuple(texts), release)[0] for place, texts in entries.items()
-    }
-    values = {place: value for place, value in values.items() if value is not None}
-    places = ', '.join(values)
-    if len(set(values.values())) > 1:
-        message = f'{places} set nested differently; {advice}'
-        return unknown(type_, 'BootEntriesDisagree', message, remedy=Remedy.PERSON)
-    if values:
-        on = ON.get(next(iter(values.values())) or LoadValue.UNKNOWN)
-        reason, message = 'KernelArgument', f'{places}: nested is {ON_OFF[on]} at the next boot'
-    else:
-        on = driver.kernel_default(release)
-        reason, message = 'KernelDefault', f"the kernel's default for nested is {ON_OFF[on]}"
-    if on == policy.wanted:
-        return true(type_, reason, f'{message} ({driver.module} is built in)', ON_OFF[on])
-    return false(type_, 'BuiltIn', f'{message}; {advice}', Remedy.PERSON, ON_OFF[on])

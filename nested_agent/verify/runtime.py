@@ -9,6 +9,7 @@ from nested_agent.verify.judgement import (
     Judgement,
     Remedy,
     false,
+    hindrance,
     offers,
     other_accelerators,
     true,
@@ -30,9 +31,11 @@ def nested_runtime(
     if module is None:
         return _no_module(observation, policy, driver, by_ioctl)
     text = module.parameters.get('nested')
-    by_sysfs = parse_nested(text) if text is not None else None
-    witnesses = f'KVM offers {driver.flag}: {_yes(by_ioctl)}; {driver.module} nested={text}'
-    if by_ioctl is None and (by_sysfs is None or module.state is ModuleState.BUILTIN):
+    by_sysfs = parse_nested(text) if isinstance(text, str) else None
+    shown = f' cannot be read ({text.error})' if isinstance(text, Unread) else f'={text}'
+    witnesses = f'KVM offers {driver.flag}: {_yes(by_ioctl)}; {driver.module} nested{shown}'
+    maybe_idle = module.state is ModuleState.BUILTIN or isinstance(module.state, Unread)
+    if by_ioctl is None and (by_sysfs is None or maybe_idle):
         # A built-in module shows its parameters even when it found no hardware to drive.
         return unknown(type_, 'Unreadable', f'nothing could be asked: {witnesses}')
     if by_ioctl is not None and by_sysfs is not None and by_ioctl != by_sysfs:
@@ -85,13 +88,15 @@ def _no_module(
         return unread(type_, observation.kvm)
     message = f'{driver.module} is not loaded, so no guest can nest'
     if policy.wanted:
-        return false(type_, 'ModuleNotLoaded', message, Remedy.FIX, 'not loaded')
+        remedy, how = hindrance(observation) or (Remedy.FIX, 'load it')
+        return false(type_, 'ModuleNotLoaded', f'{message}; {how}', remedy, 'not loaded')
     return true(type_, 'ModuleNotLoaded', message, 'not loaded')
 
 
 def _as_wanted(driver: Driver, module: Module, nested: bool, witnesses: str) -> Judgement:
     type_ = ConditionType.NESTED_RUNTIME
-    degraded = driver.degraded(dict(module.parameters)) if nested else ()
+    readable = {key: text for key, text in module.parameters.items() if isinstance(text, str)}
+    degraded = driver.degraded(readable) if nested else ()
     if degraded:
         return true(
             type_, 'Degraded', f'{witnesses}; degraded by {"; ".join(degraded)}', ON_OFF[nested]
@@ -109,7 +114,15 @@ def _reload_remedy(
         return Remedy.PERSON, f'{name} is built in: set the kernel argument and reboot'
     if persistent.remedy is Remedy.PERSON:
         return Remedy.PERSON, 'the next load would be wrong too, see NestedPersistent'
-    if isinstance(module.refcnt, int) and module.refcnt == 0:
+    hindered = hindrance(observation)
+    if hindered:
+        return hindered
+    if not isinstance(module.refcnt, int) or module.refcnt < 0:
+        # Not WAIT, which promises that it comes by itself once it is idle; not PERSON, for there
+        # is nothing that a person would be known to have to do.
+        why = module.refcnt if isinstance(module.refcnt, Unread) else f'refcnt {module.refcnt}'
+        return Remedy.NONE, f'whether {name} is in use is not known ({why})'
+    if module.refcnt == 0:
         return Remedy.FIX, f'reload {name}, which is idle'
     return Remedy.WAIT, f'{name} is in use{_held_by(observation)}: reload it when idle, or reboot'
 

@@ -8,7 +8,8 @@ from nested_agent.model import Condition, ConditionType, Report, State, Status
 from nested_agent.policy import Policy
 from nested_agent.verify.host import CANNOT, cpu_supported, kernel_supported, kvm_usable
 from nested_agent.verify.judgement import Judgement, Remedy
-from nested_agent.verify.nova import guest_cpu, nova_config_current, virt_type
+from nested_agent.verify.nova import guest_cpu, virt_type
+from nested_agent.verify.nova_running import nova_config_current
 from nested_agent.verify.persistent import nested_persistent
 from nested_agent.verify.runtime import nested_runtime
 
@@ -44,15 +45,16 @@ def verify(
     kvm = kvm_usable(observation, policy, driver)
     persistent = nested_persistent(observation, policy, driver)
     runtime = nested_runtime(observation, policy, driver, persistent)
+    virt = virt_type(observation, policy, kvm)
     judgements = [
         cpu,
         kernel_supported(observation, policy, driver),
         kvm,
         runtime,
         persistent,
-        guest_cpu(observation, policy, driver),
-        virt_type(observation, policy, kvm),
-        nova_config_current(observation),
+        guest_cpu(observation, policy, driver, virt),
+        virt,
+        nova_config_current(observation, previous),
     ]
     cannot = cpu.condition.status is Status.TRUE and cpu.condition.reason in CANNOT
     if not policy.wanted and cannot and runtime.condition.status is Status.TRUE:

@@ -19,14 +19,21 @@ import hypothesis
 from hypothesis import strategies
 from oslotest import base
 
-from nested_agent.facts import Location, NovaCompute, Setting, Unread
+from nested_agent.facts import (
+    Location,
+    NovaCompute,
+    NovaProcess,
+    Occurrence,
+    Setting,
+    Unread,
+)
 from nested_agent.node import nova
 from nested_agent.node.root import Root
 from tests.unit.fakes import FakeRoot, write_tree
 
 # Answers each line of JSON on its input from a child of its own.
 NOVA = r"""
-import json, os, sys
+import json, os, sys, tempfile
 from oslo_config import cfg, types
 
 def load(argv):
@@ -59,7 +66,10 @@ def load(argv):
 
 sys.argv = ['/usr/bin/nova-compute']
 os.environ.clear()
-load(['--config-file=/dev/null', '--config-dir=/dev'])  # imports whatever it imports late
+with tempfile.NamedTemporaryFile('w') as file:  # imports whatever it imports late
+    file.write('[libvirt]\ncpu_model=x\n')
+    file.flush()
+    load(['--config-file=' + file.name, '--config-dir=/dev'])
 for line in sys.stdin:
     case = json.loads(line)
     if os.fork() == 0:
@@ -188,16 +198,20 @@ class DifferentialTest(base.BaseTestCase):
         self.assertIsInstance(theirs, dict, str(theirs))
         for name, setting in ours.settings.items():
             self.compare_setting(name, setting.value, theirs[name])
+            for occurrence in setting.occurrences:
+                where = occurrence.where
+                text = files[where.file].decode().replace('\r\n', '\n').replace('\r', '\n')
+                line = text.split('\n')[where.line - 1]
+                self.assertTrue(line.startswith(occurrence.name.partition('.')[2]), (line, setting))
             if isinstance(setting.where, Location):
-                written = (setting.written_as or name).partition('.')[2]
-                text = files[setting.where.file].decode().replace('\r\n', '\n').replace('\r', '\n')
-                line = text.split('\n')[setting.where.line - 1]
-                self.assertTrue(line.startswith(written), (line, setting))
+                self.assertIn(setting.where, [each.where for each in setting.occurrences])
         self.answers['values'] += 1
 
     def compare_setting(self, name: str, ours: object, theirs: object) -> None:
         if isinstance(ours, Unread) and ours.error == 'Unresolved':
             self.assertIn('refer', ours.detail)
+        elif isinstance(ours, Unread) and ours.error == 'Implausible':
+            self.assertRegex(str(theirs), r'[^\w., \'\[\]+-]|\'\'|^$')
         elif isinstance(ours, Unread):
             self.assertIsInstance(theirs, dict, str(ours))
             self.answers['invalid'] += 1
@@ -242,7 +256,7 @@ class ProcessTest(base.BaseTestCase):
         process.stdout.readline()
         after = time.time()
         compute = nova.read(Root('/'))
-        assert isinstance(compute, NovaCompute) and compute.process is not None
+        assert isinstance(compute, NovaCompute) and isinstance(compute.process, NovaProcess)
         if compute.process.pid != process.pid:
             self.assertIn(process.pid, compute.others)
             self.skipTest('another nova-compute runs here')
@@ -253,7 +267,9 @@ class ProcessTest(base.BaseTestCase):
         conf = f'{directory.name}/n.conf'
         self.assertEqual([conf, conf], [file.path for file in compute.files][-2:])
         assert not isinstance(compute.settings, Unread)
-        self.assertEqual(Setting('custom', Location(conf, 2)), compute.settings['libvirt.cpu_mode'])
+        line = Location(conf, 2)
+        twice = (Occurrence('libvirt.cpu_mode', line),) * 2
+        self.assertEqual(Setting('custom', line, twice), compute.settings['libvirt.cpu_mode'])
         self.assertEqual(
             Setting('qemu', 'OS_LIBVIRT__VIRT_TYPE'), compute.settings['libvirt.virt_type']
         )

@@ -52,6 +52,7 @@ class Node:
             '/proc/sys/kernel/osrelease': f'{self.release}\n',
             '/proc/sys/kernel/random/boot_id': '3c7b0fd4-6a2a-4a4f-9d0f-4b8f8f0b3a10\n',
             '/proc/cmdline': f'{self.cmdline}\n',
+            '/proc/1/cmdline': '/sbin/init\0',
             '/proc/uptime': '5000.00 9000.00\n',
             '/proc/stat': 'btime 1700000000\n',
             '/etc/hostname': 'node1\n',

@@ -1,5 +1,6 @@
 """The processor of captured /proc/cpuinfo files."""
 
+import os
 from pathlib import Path
 
 from oslotest import base
@@ -43,9 +44,27 @@ class CPUTest(base.BaseTestCase):
         self.assertFalse(found.hypervisor)
 
     def test_another_architecture_is_said(self):
-        found = self.read('processor\t: 0\nCPU implementer\t: 0x41\nFeatures\t: fp asimd\n\n')
-        self.assertEqual(Unread, type(found))
-        self.assertEqual('Malformed', found.error)
+        for text in (
+            'processor\t: 0\nCPU implementer\t: 0x41\nFeatures\t: fp asimd\n\n',
+            'processor\t: 0\ncpu\t\t: POWER9, altivec supported\n\n',
+            'processor\t: 0\nhart\t\t: 1\nisa\t\t: rv64imafdc\n\n',
+            'vendor_id       : IBM/S390\n# processors    : 2\nfeatures\t: esan3 zarch sie\n',
+            'system type\t: generic-loongson-machine\nCPU Family\t: Loongson-64bit\n\n',
+        ):
+            found = self.read(text)
+            self.assertEqual(Unread, type(found))
+            self.assertEqual('OtherArchitecture', found.error, text)
+
+    def test_what_is_cut_short_is_no_other_architecture(self):
+        x86 = 'processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nflags\t\t: fpu vm'
+        for text in ('', '\n', 'processor\t: 0\n', x86[:40], x86, x86.partition('flags')[0] + '\n'):
+            self.assertEqual('Malformed', self.read(text).error, text)
+
+    def test_a_pipe_is_not_waited_for(self):
+        directory = make_tree({'/proc/x': ''})
+        self.addCleanup(directory.cleanup)
+        os.mkfifo(f'{directory.name}/proc/cpuinfo')
+        self.assertEqual('EINVAL', cpu.read(Root(directory.name)).error)
 
     def test_no_file(self):
         self.assertEqual('ENOENT', self.read(None).error)

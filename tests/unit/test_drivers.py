@@ -7,7 +7,7 @@ from stevedore import extension
 
 from nested_agent.drivers import loader
 from nested_agent.drivers.amd import AMDDriver
-from nested_agent.drivers.base import Driver, GuestCPU, LoadValue
+from nested_agent.drivers.base import CPUIDBit, Driver, GuestCPU, LoadValue
 from nested_agent.drivers.intel import IntelDriver
 from nested_agent.facts import CPU
 
@@ -37,6 +37,47 @@ class LoadValueTest(base.BaseTestCase):
             self.assertIs(LoadValue.OFF, driver.load_value(text, '6.1.0'), text)
         for text in (None, '', 'y', 'Y', 'on', '1\r', '1 ', '08', '0x', '2147483648', '1.0'):
             self.assertIs(LoadValue.FATAL, driver.load_value(text, '6.1.0'), text)
+
+    def test_numbers_of_any_length(self):
+        long = '9' * 5000
+        self.assertIs(LoadValue.FATAL, AMDDriver().load_value(long, '6.1.0'))
+        self.assertIs(LoadValue.OFF, AMDDriver().load_value('0' * 5000, '6.1.0'))
+        self.assertIs(LoadValue.ON, AMDDriver().load_value(f'0x{"0" * 5000}1', '6.1.0'))
+        for driver in (AMDDriver(), IntelDriver()):
+            driver.kernel_default(f'{long}.1')
+            driver.missing_below(f'6.{long}')
+
+    def test_other_parameters_that_keep_a_module_from_loading(self):
+        amd, intel = AMDDriver(), IntelDriver()
+        for driver, module, name, text in (
+            (intel, 'kvm_intel', 'ept', 'maybe'),
+            (intel, 'kvm_intel', 'unrestricted-guest', '2'),
+            (amd, 'kvm_amd', 'npt', 'maybe'),
+            (amd, 'kvm_amd', 'npt', ''),
+            (amd, 'kvm_amd', 'vgif', 'y'),
+            (amd, 'kvm_amd', 'nrips', None),
+            (amd, 'kvm', 'halt_poll_ns', 'abc'),
+            (intel, 'kvm', 'halt_poll_ns', '-1'),
+            (intel, 'kvm', 'halt_poll_ns', '4294967296'),
+            (intel, 'kvm', 'ignore_msrs', '2'),
+        ):
+            self.assertTrue(driver.refuses(module, name, text, '6.1.0'), (module, name, text))
+        for driver, module, name, text in (
+            (intel, 'kvm_intel', 'ept', '0'),
+            (intel, 'kvm_intel', 'ept', None),
+            (intel, 'kvm_intel', 'vmentry_l1d_flush', 'cond'),
+            (intel, 'kvm_intel', 'not_known_here', 'maybe'),
+            (amd, 'kvm_amd', 'npt', 'y'),  # refused before 5.13 only
+            (amd, 'kvm_amd', 'npt', None),
+            (amd, 'kvm_amd', 'avic', 'auto'),
+            (amd, 'kvm', 'halt_poll_ns', '0x1000'),
+            (amd, 'kvm', 'halt_poll_ns', '4294967295'),
+            (amd, 'kvm', 'npt', 'maybe'),
+            (amd, 'ccp', 'npt', 'maybe'),
+        ):
+            self.assertFalse(driver.refuses(module, name, text, '6.1.0'), (module, name, text))
+        # true and false are taken since 6.0.
+        self.assertFalse(intel.refuses('kvm_intel', 'ept', 'false', '5.14.0-1.el9'))
 
     def test_what_we_write_is_right_for_both(self):
         for driver in (IntelDriver(), AMDDriver()):
@@ -122,6 +163,42 @@ class LoaderTest(base.BaseTestCase):
         chosen, problems = loader.choose(loader.Loaded((bad, AMDDriver()), ()), EPYC)
         self.assertEqual('amd', chosen.name)
         self.assertIn('broken probe', problems[0])
+
+    def test_a_driver_that_answers_nonsense_is_reported(self):
+        for answer in (None, 'well', object()):
+            bad = Third()
+            bad.fits = mock.Mock(return_value=answer)
+            chosen, problems = loader.choose(loader.Loaded((bad, AMDDriver()), ()), EPYC)
+            self.assertEqual('amd', chosen.name)
+            self.assertIn('driver third failed: TypeError', problems[0])
+
+    def test_a_driver_with_wrong_attributes_is_reported(self):
+        changes: tuple[dict[str, object], ...] = (
+            {'name': None},
+            {'module': ''},
+            {'flag': 1},
+            {'feature': '0x1'},
+            {'feature': CPUIDBit('0x1', 'rcx', 1)},
+            {'feature': CPUIDBit('0x1', 'ecx', 32)},
+            {'suspects': 'kvm'},
+            {'parameters': ('ept',)},
+        )
+        wrong = {
+            f'wrong{number}': type('Wrong', (AMDDriver,), change)
+            for number, change in enumerate(changes)
+        }
+        loaded = self.load_with(intel=IntelDriver, third=Third, **wrong)
+        self.assertEqual(['intel'], [driver.name for driver in loaded.drivers])
+        self.assertEqual(
+            [
+                'driver third is not used: module, flag, feature not as described',
+                *(
+                    f'driver wrong{number} is not used: {next(iter(change))} not as described'
+                    for number, change in enumerate(changes)
+                ),
+            ],
+            list(loaded.problems),
+        )
 
     def load_with(self, **plugins):
         """Load what an installation with these entry points would have."""

@@ -43,6 +43,12 @@ class FirmwareTest(base.BaseTestCase):
         self.assertEqual((BLAME[0],), found.kernel_log)
         self.assertEqual('NotAvailable', found.raw_cpuid.error)
 
+    def test_a_log_of_several_boots_counts_from_the_last(self):
+        boot = 'node1 kernel: [    0.000000] Linux version 6.1.0-18-amd64 (debian@x) #1 SMP'
+        before = '\n'.join((boot, BLAME[0], boot, INNOCENT[1]))
+        self.assertEqual((), firmware.by_bios(before))
+        self.assertEqual((BLAME[2],), firmware.by_bios(f'{before}\n{BLAME[2]}'))
+
     def test_no_captured_log(self):
         directory = make_tree({'/etc/x': ''})
         self.addCleanup(directory.cleanup)

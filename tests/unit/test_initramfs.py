@@ -17,6 +17,7 @@ from tests.unit import fakes
 
 R = '6.1.0-test'
 IMAGE = f'/boot/initrd.img-{R}'
+MACHINE = '0123456789abcdef' * 2
 KO = f'usr/lib/modules/{R}/kernel/arch/x86/kvm/kvm-amd.ko.xz'
 
 
@@ -199,6 +200,16 @@ class TestDamage(InitramfsCase):
         data[20] = ord('z')
         self.damaged(bytes(data))
 
+    def test_sizes_are_plain_hexadecimal(self):
+        data = archive({'bin/filler': b'x' * 100})
+        for size in (b'-0000074', b'  000064', b'+0000064', b'0x000064', b'000_0064'):
+            self.damaged(data[:54] + size + data[62:])
+
+    def test_an_image_without_bounds(self):
+        with mock.patch.object(cpio, '_WHOLE_LIMIT', 100_000):
+            for compress in (bytes, gzip.compress, piped('/usr/bin/zstd', '-qc')):
+                self.damaged(compress(archive({'bin/zero': bytes(200_000)})))
+
     def test_compressed_garbage(self):
         self.damaged(gzip.compress(b'not an archive at all'))
         self.damaged(gzip.compress(b''))
@@ -214,6 +225,7 @@ class TestDamage(InitramfsCase):
         with mock.patch.object(cpio, '_FILTERS', gone):
             found = self.read(data)
         self.assertEqual((IMAGE, 'ENOENT'), (found.source, found.error))
+        self.assertIn('/nowhere/zstd', found.detail)
         self.assertTrue(self.read(data).has_module, 'asked again once it is there')
 
 
@@ -238,11 +250,11 @@ class TestWhichImage(InitramfsCase):
     def test_every_distributions_name(self):
         self.image.unlink()
         (self.base / 'etc').mkdir()
-        (self.base / 'etc/machine-id').write_text('abc\n')
+        (self.base / 'etc/machine-id').write_text(f'{MACHINE}\n')
         for name in (
             f'initramfs-{R}.img',
             f'initrd-{R}',
-            f'abc/{R}/initrd',
+            f'{MACHINE}/{R}/initrd',
             f'{R}/initrd',
             f'initramfs-{R}',
         ):
@@ -252,6 +264,20 @@ class TestWhichImage(InitramfsCase):
             self.assertEqual(f'/boot/{name}', self.ask(9e9).image)
             path.unlink()
             shutil.rmtree(self.base / 'boot')
+
+    def test_a_damaged_machine_id_names_no_image(self):
+        (self.base / 'etc').mkdir()
+        for text in (b'a\0b', b'../x', b'uninitialized', MACHINE.upper().encode(), b''):
+            (self.base / 'etc/machine-id').write_bytes(text)
+            self.assertIsNone(self.ask(9e9, '5.0'))
+
+    def test_a_release_that_no_file_can_have(self):
+        self.assertEqual('EINVAL', self.ask(9e9, '6\0').error)
+
+    def test_a_pipe_is_not_waited_for(self):
+        self.image.unlink()
+        os.mkfifo(self.image)
+        self.assertEqual((IMAGE, 'EINVAL'), (self.ask(9e9).source, self.ask(9e9).error))
 
     def test_an_image_is_read_once(self):
         self.read(archive(FULL))

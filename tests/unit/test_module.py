@@ -1,5 +1,6 @@
 """The kvm modules in sysfs trees as loaded, built-in and odd kernels show them."""
 
+import errno
 from pathlib import Path
 
 from oslotest import base
@@ -21,10 +22,13 @@ LOADED_AMD = {
 
 
 class ModuleTest(base.BaseTestCase):
-    def read(self, files):
+    def root(self, files, live=True):
         directory = make_tree(files)
         self.addCleanup(directory.cleanup)
-        return module.read(FakeRoot(Path(directory.name)))
+        return FakeRoot(Path(directory.name), live=live)
+
+    def read(self, files, live=True):
+        return module.read(self.root(files, live), '6.1.0-test')
 
     def test_loaded(self):
         found = self.read(LOADED_AMD)
@@ -36,6 +40,43 @@ class ModuleTest(base.BaseTestCase):
     def test_built_in_has_no_initstate_and_no_refcnt(self):
         found = self.read({'/sys/module/kvm_intel/parameters/nested': 'Y\n'})['kvm_intel']
         self.assertEqual((ModuleState.BUILTIN, None), (found.state, found.refcnt))
+
+    def test_in_a_captured_tree_a_missing_initstate_proves_nothing(self):
+        parameters = {'/sys/module/kvm_intel/parameters/nested': 'Y\n'}
+        builtin = '/lib/modules/6.1.0-test/modules.builtin'
+        for files, state in (
+            ({}, 'NotAvailable'),
+            ({builtin: 'kernel/fs/ext4.ko\n'}, 'NotAvailable'),
+            ({builtin: 'kernel/arch/x86/kvm/kvm-intel.ko\n'}, ModuleState.BUILTIN),
+        ):
+            found = self.read({**parameters, **files}, live=False)['kvm_intel'].state
+            self.assertEqual(state, getattr(found, 'error', found))
+        counted = {**parameters, '/sys/module/kvm_intel/refcnt': '0\n'}
+        for live in (True, False):
+            self.assertEqual('NotAvailable', self.read(counted, live)['kvm_intel'].state.error)
+
+    def test_an_unreadable_parameter_is_kept(self):
+        found = self.read({'/sys/module/kvm_amd/parameters/nested/x': ''})['kvm_amd']
+        self.assertEqual('EISDIR', found.parameters['nested'].error)
+
+    def test_unreadable_parameters_are_not_none(self):
+        root = self.root(LOADED_AMD)
+        plain = root.names
+
+        def denied(name):
+            if name.endswith('/parameters'):
+                raise PermissionError(errno.EACCES, 'Permission denied')
+            return plain(name)
+
+        root.names = denied
+        found = module.read(root, '6.1.0-test')['kvm_amd']
+        self.assertEqual('EACCES', found.parameters['nested'].error)
+
+    def test_other_hypervisors(self):
+        files = {'/sys/module/vboxdrv/initstate': 'live\n', '/sys/module/vmmon/x': ''}
+        self.assertEqual(('vboxdrv', 'vmmon'), module.hypervisors(self.root(files)))
+        self.assertEqual((), module.hypervisors(self.root(LOADED_AMD)))
+        self.assertIsInstance(module.hypervisors(self.root({'/etc/x': ''})), Unread)
 
     def test_another_vendor_module_is_listed(self):
         self.assertEqual(['kvm_pvm'], list(self.read({'/sys/module/kvm_pvm/parameters/x': '1'})))

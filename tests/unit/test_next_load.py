@@ -1,5 +1,6 @@
 """The next load: modprobe's word, its lines, and what a captured tree tells without modprobe."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -159,9 +160,46 @@ class TestLive(NextLoadCase):
         files = {'/etc/modprobe.d/a.conf': 'alias kvm_amd off\n'}
         self.assertEqual(LoadKind.MISSING, self.live((0, '', ''), files).kind)
 
-    def test_unread_command_line_matters_only_if_built_in(self):
-        self.assertEqual((), self.live((0, f'insmod {KO} \n', ''), cmdline=UNREAD).options)
-        self.assertEqual(UNREAD, self.live((0, 'builtin kvm_amd\n', ''), cmdline=UNREAD))
+    def test_unread_command_line(self):
+        # It may refuse the module (module_blacklist=) or set what a built-in one does.
+        for row in (f'insmod {KO} \n', 'builtin kvm_amd\n'):
+            self.assertEqual(UNREAD, self.live((0, row, ''), cmdline=UNREAD))
+
+    def test_options_of_dependencies(self):
+        files = {'/etc/modprobe.d/a.conf': 'options kvm halt_poll_ns=abc\noptions kvm_amd a=1\n'}
+        out = (
+            f'insmod {DIRECTORY}/kernel/ccp.ko \ninsmod {DIRECTORY}/kernel/other.ko x=1 \n'
+            f'insmod {DIRECTORY}/kernel/kvm.ko.xz halt_poll_ns=abc \ninsmod {KO} a=1 \n'
+        )
+        for found in (self.live((0, out, ''), files), self.captured(files)):
+            self.assertEqual({'ccp', 'kvm'}, set(found.dependencies))
+            kvm = found.dependencies['kvm']
+            self.assertEqual(('halt_poll_ns=abc',), kvm.options)
+            self.assertEqual(
+                [('/etc/modprobe.d/a.conf:1', kvm.options)],
+                [(str(line.where), line.options) for line in kvm.lines],
+            )
+
+    def test_a_refused_dependency_is_shown(self):
+        found = self.live((0, f'insmod {KO} \n', ''), cmdline='module_blacklist=x,kvm')
+        self.assertEqual(
+            [(LineKind.BLACKLIST, 'kvm', None)],
+            [(line.kind, line.module, line.ignored) for line in found.lines],
+        )
+
+    def test_sysfs_that_cannot_be_read_is_not_a_missing_module(self):
+        failed = (1, '', f'modprobe: FATAL: Module kvm_amd not found in directory {DIRECTORY}\n')
+        root = self.node(INDEX, live=True)
+        root.commands[ASK] = Completed(*failed)
+        plain = root.stat
+
+        def denied(name):
+            if name.startswith('/sys/module'):
+                raise PermissionError(errno.EACCES, 'Permission denied')
+            return plain(name)
+
+        root.stat = denied
+        self.assertEqual('EACCES', read(root, 'kvm_amd', Kernel(R, '')).error)
 
     def test_stale_image_is_asked_for(self):
         image = f'/boot/initrd.img-{R}'
@@ -173,6 +211,73 @@ class TestLive(NextLoadCase):
             found.append(read(root, 'kvm_amd', Kernel(R, '')).initramfs)
         self.assertEqual('Malformed', found[0].error)
         self.assertIsNone(found[1])
+
+
+class TestAttribution(NextLoadCase):
+    def by_line(self, files, cmdline=''):
+        found = self.captured(files, cmdline)
+        lines = [(str(line.where).rpartition('/')[2], *line.options) for line in found.lines]
+        return found.options, lines
+
+    def test_each_line_has_its_own(self):
+        options, lines = self.by_line(
+            {
+                '/etc/modprobe.d/a.conf': 'options kvm_amd nested=1\toption_nested=0\n',
+                '/etc/modprobe.d/b.conf': 'options kvm_amd nested\n',
+                '/etc/modprobe.d/zzz.conf': 'options kvm_amd "nested=0"\n',
+            },
+            'kvm_amd.npt="1"',
+        )
+        self.assertEqual(('nested=1', 'option_nested=0', 'nested', 'nested=0', 'npt=1'), options)
+        self.assertEqual(
+            [
+                ('a.conf:1', 'nested=1', 'option_nested=0'),
+                ('b.conf:1', 'nested'),
+                ('zzz.conf:1', 'nested=0'),
+                ('cmdline:1', 'npt=1'),
+            ],
+            lines,
+        )
+
+    def test_two_dashes_end_what_follows_too(self):
+        options, lines = self.by_line(
+            {
+                '/etc/modprobe.d/a.conf': 'options kvm_amd nested=0 --\n',
+                '/etc/modprobe.d/b.conf': 'options kvm_amd nested=1\n',
+            }
+        )
+        self.assertEqual(('nested=0',), options)
+        self.assertEqual([('a.conf:1', 'nested=0'), ('b.conf:1',)], lines)
+
+    def test_a_quote_reaches_into_the_next_line(self):
+        options, lines = self.by_line(
+            {
+                '/etc/modprobe.d/a.conf': 'options kvm_amd a="x\n',
+                '/etc/modprobe.d/b.conf': 'options kvm_amd nested=0" nested=1\n',
+            }
+        )
+        self.assertEqual(('a=x nested=0', 'nested=1'), options)
+        self.assertEqual([('a.conf:1', 'a=x nested=0'), ('b.conf:1', 'nested=1')], lines)
+
+    def test_an_ignored_line_has_what_it_would_set(self):
+        _, lines = self.by_line({'/etc/modprobe.d/a.bak': 'options kvm_amd nested=0\n'})
+        self.assertEqual([('a.bak:1', 'nested=0')], lines)
+
+    def test_where_modprobe_says_otherwise_no_line_is_blamed(self):
+        files = {'/etc/modprobe.d/a.conf': 'options kvm_amd nested=0\n'}
+        found = self.live((0, f'insmod {KO} nested=1 \n', ''), files)
+        self.assertEqual([()], [line.options for line in found.lines])
+
+    def test_a_name_that_is_no_text_can_be_printed(self):
+        root = self.node(INDEX, live=False)
+        directory = root.base / 'etc/modprobe.d'
+        directory.mkdir(parents=True)
+        for name in (b'zz\xff.conf', b'zzz.conf'):
+            (directory / os.fsdecode(name)).write_text('options kvm_amd nested=0\n')
+        found = read(root, 'kvm_amd', Kernel(R, ''))
+        shown = [str(line.where).encode() for line in found.lines]
+        self.assertEqual('/etc/modprobe.d/zz\ufffd.conf:1'.encode(), shown[1])
+        self.assertEqual(b'/etc/modprobe.d/zzz.conf:1', shown[0])
 
 
 class TestSuspects(NextLoadCase):
@@ -238,6 +343,21 @@ class TestCaptured(NextLoadCase):
 
     def test_no_index_calls_nothing_missing(self):
         self.assertEqual(LoadKind.MODULE, self.captured({}, index=False).kind)
+
+    def test_without_an_index_what_may_be_built_in_is_not_known(self):
+        files = {'/sys/module/kvm_amd/parameters/nested': '1\n'}
+        self.assertEqual('NotAvailable', self.captured(files, index=False).error)
+        files['/sys/module/kvm_amd/initstate'] = 'live\n'
+        self.assertEqual(LoadKind.MODULE, self.captured(files, index=False).kind)
+
+    def test_an_unreadable_index(self):
+        files = {f'{DIRECTORY}/modules.dep/x': '', f'{DIRECTORY}/modules.builtin': ''}
+        self.assertEqual('EISDIR', self.captured(files, index=False).error)
+
+    def test_without_an_index_kvm_is_needed(self):
+        files = {'/etc/modprobe.d/a.conf': 'options kvm ignore_msrs=1\n'}
+        found = self.captured(files, index=False)
+        self.assertEqual(('ignore_msrs=1',), found.dependencies['kvm'].options)
 
     def test_unknown_release(self):
         root = self.node(INDEX, live=False)

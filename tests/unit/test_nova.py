@@ -6,9 +6,10 @@ from unittest import mock
 import hypothesis
 from hypothesis import strategies
 
-from nested_agent.facts import Location, Manager, NovaCompute, Setting, Unread
+from nested_agent.facts import Location, Manager, NovaCompute, NovaProcess, Setting, Unread
 from nested_agent.node import nova, nova_config
 from tests.unit.fakes import FakeRoot, write_tree
+from tests.unit.test_nova_config import in_force
 from tests.unit.test_nova_process import ID, PYTHON_ARGV, ProcTest, process
 
 PASSTHROUGH = '[libvirt]\ncpu_mode=host-passthrough\n'
@@ -36,7 +37,7 @@ class NovaTest(ProcTest):
 
     def mode(self, compute: NovaCompute) -> Setting:
         assert not isinstance(compute.settings, Unread), compute.settings
-        return compute.settings['libvirt.cpu_mode']
+        return in_force(compute.settings['libvirt.cpu_mode'])
 
 
 class RunningTest(NovaTest):
@@ -102,7 +103,9 @@ class RunningTest(NovaTest):
             {'/etc/nova/nova.conf': CUSTOM},
         )
         assert isinstance(compute.settings, Unread)
-        self.assertEqual('/proc/70/root', compute.settings.source)
+        self.assertEqual(
+            ('/proc/70/root', 'NotAvailable'), (compute.settings.source, compute.settings.error)
+        )
         self.assertEqual((), compute.files)
 
     def test_container_that_ends_meanwhile(self) -> None:
@@ -127,13 +130,21 @@ class RunningTest(NovaTest):
             process(70, b'nova-compute: worker\0\0\0'),
             {'/etc/nova/nova.conf': '', '/etc/nova/nova-compute.conf': PASSTHROUGH},
         )
-        assert compute.process is not None
+        assert isinstance(compute.process, NovaProcess)
         self.assertEqual(('debian', 70), (compute.found_by, compute.process.pid))
         self.assertEqual('host-passthrough', self.mode(compute).value)
 
     def test_others(self) -> None:
         compute = self.compute(process(70, PYTHON_ARGV), process(9, PYTHON_ARGV, group=DOCKER))
         self.assertEqual((9,), compute.others)
+
+    def test_directories(self) -> None:
+        compute = self.compute(
+            process(70, (*PYTHON_ARGV, '--config-dir=/d')), {'/d/a.conf': '', '/etc/nova/n': ''}
+        )
+        self.assertEqual(['/d', '/etc/nova'], sorted(each.path for each in compute.directories))
+        for each in compute.directories:
+            assert isinstance(each.changed, float)
 
     def test_processes_that_cannot_be_looked_at(self) -> None:
         root = FakeRoot(Path('/nonexistent'))
@@ -200,6 +211,16 @@ class ManagerTest(NovaTest):
 class StoppedTest(NovaTest):
     def test_nothing_at_all(self) -> None:
         self.assertIsNone(nova.read(self.tree({'/proc/x': ''})))
+
+    def test_processes_that_are_hidden(self) -> None:
+        root = self.tree({'/proc/1/cmdline': ''})
+        root.path('/proc/1').rename(root.base / 'proc/2')
+        self.assertIsInstance(nova.read(root), Unread)
+        write_tree(root.base, {'/etc/nova/nova.conf': PASSTHROUGH})
+        compute = nova.read(root)
+        assert isinstance(compute, NovaCompute)
+        assert isinstance(compute.process, Unread)
+        self.assertEqual('host-passthrough', self.mode(compute).value)
 
     def test_layouts(self) -> None:
         main, own = '/etc/nova/nova.conf', '/etc/nova/nova-compute.conf'
@@ -309,7 +330,8 @@ class GarbageTest(NovaTest):
     )
     def test_never_raises(self, garbage: Mapping[str, bytes], cmdline: bytes) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            write_tree(Path(directory), {**process(70, cmdline), **garbage})
+            init = {'/proc/1/cmdline': 'init'}
+            write_tree(Path(directory), {**init, **process(70, cmdline), **garbage})
             compute = nova.read(FakeRoot(Path(directory)))
         self.assertNotIsInstance(compute, Unread)
         repr(compute).encode()

@@ -40,7 +40,10 @@ def process(
 
 class ProcTest(base.BaseTestCase):
     def tree(self, *parts: dict[str, str | bytes]) -> FakeRoot:
-        files: dict[str, str | bytes] = {'/proc/uptime': '1000.00 5.00\n'}
+        files: dict[str, str | bytes] = {
+            '/proc/uptime': '1000.00 5.00\n',
+            '/proc/1/cmdline': '/sbin/init\0',
+        }
         for part in parts:
             files.update(part)
         directory = make_tree(files)
@@ -49,7 +52,7 @@ class ProcTest(base.BaseTestCase):
 
     def found(self, *parts: dict[str, str | bytes]) -> nova_process.Found:
         found = nova_process.find(self.tree(*parts))
-        assert found is not None
+        assert isinstance(found, nova_process.Found)
         return found
 
 
@@ -177,6 +180,33 @@ class FindTest(ProcTest):
     def test_nothing_runs(self) -> None:
         self.assertIsNone(nova_process.find(self.tree(process(7, ('grep', 'nova-compute')))))
 
+    def test_processes_that_are_hidden(self) -> None:
+        # hidepid=2: of other users' processes there is no trace.
+        root = self.tree(process(7, ('bash',)))
+        root.path('/proc/1/cmdline').unlink()
+        root.path('/proc/1').rmdir()
+        found = nova_process.find(root)
+        assert isinstance(found, Unread)
+        self.assertEqual(('/proc', 'EACCES'), (found.source, found.error))
+        # hidepid=1: they are listed, and refuse.
+        root = self.tree(process(7, ('bash',)))
+        real = os.open
+
+        def refusing(path: str, flags: int) -> int:
+            if path.endswith('/proc/1/cmdline'):
+                raise PermissionError
+            return real(path, flags)
+
+        with mock.patch.object(os, 'open', refusing):
+            self.assertIsInstance(nova_process.find(root), Unread)
+        self.assertIsNone(nova_process.find(root))
+
+    def test_one_of_its_own_is_found_among_hidden_ones(self) -> None:
+        root = self.tree(process(7, PYTHON_ARGV))
+        root.path('/proc/1/cmdline').unlink()
+        root.path('/proc/1').rmdir()
+        self.assertIsInstance(nova_process.find(root), nova_process.Found)
+
     def test_captured_tree_has_no_processes(self) -> None:
         root = self.tree(process(7, PYTHON_ARGV))
         root.live = False
@@ -216,7 +246,8 @@ class FindTest(ProcTest):
         environ.unlink()
         environ.mkdir()
         found = nova_process.find(root)
-        assert found is not None and isinstance(found.process.environment, Unread)
+        assert isinstance(found, nova_process.Found)
+        assert isinstance(found.process.environment, Unread)
         self.assertEqual('EISDIR', found.process.environment.error)
 
     def test_wrapper_gives_way_to_its_child(self) -> None:
@@ -278,7 +309,8 @@ class FindTest(ProcTest):
         self.assertEqual('/', found.root)
         found = self.found(process(7, PYTHON_ARGV, root='-> /missing', group=f'0::/docker/{ID}\n'))
         assert isinstance(found.root, Unread)
-        self.assertEqual(('/proc/7/root', 'ENOENT'), (found.root.source, found.root.error))
+        # Not ENOENT, which would be a file that nova-compute itself does not find.
+        self.assertEqual(('/proc/7/root', 'NotAvailable'), (found.root.source, found.root.error))
 
     def test_malformed_stat(self) -> None:
         files = process(7, PYTHON_ARGV)

@@ -55,6 +55,38 @@ class CapturedTreeTest(base.BaseTestCase):
         root = self.tree({'/etc/x': ''})
         self.assertEqual('EISDIR', root.try_text('/etc').error)
 
+    def test_a_nul_in_a_name_is_an_error_like_any_other(self):
+        for root in (self.tree({}), Root()):
+            for ask in (root.path, root.stat, root.present, root.names, root.open, root.read_text):
+                error = self.assertRaises(OSError, ask, '/etc/a\0b')
+                self.assertEqual(errno.EINVAL, error.errno)
+            self.assertFalse(root.exists('/etc/a\0b'))
+            self.assertEqual('EINVAL', root.try_text('/etc/a\0b').error)
+
+    def test_absent_is_not_unreadable(self):
+        root = self.tree({'/etc/a': ''})
+        self.assertTrue(root.present('/etc/a'))
+        self.assertFalse(root.present('/etc/b'))
+        self.assertFalse(root.present('/etc/a/b'))
+        Path(root.base, 'etc').chmod(0)
+        self.addCleanup(Path(root.base, 'etc').chmod, 0o700)
+        if os.getuid() == 0:
+            os.seteuid(65534)
+            self.addCleanup(os.seteuid, 0)
+        self.assertRaises(PermissionError, root.present, '/etc/a')
+        self.assertFalse(root.exists('/etc/a'))
+
+    def test_a_pipe_is_no_regular_file(self):
+        root = self.tree({'/etc/x': ''})
+        os.mkfifo(root.base / 'etc/pipe')
+        error = self.assertRaises(OSError, root.open_regular, '/etc/pipe')
+        self.assertEqual(errno.EINVAL, error.errno)
+        self.assertEqual('EINVAL', root.try_text('/etc/pipe').error)
+
+    def test_a_name_that_is_no_text_can_be_printed(self):
+        found = self.tree({}).try_text('/etc/\udcff')
+        self.assertEqual('/etc/\ufffd', found.source)
+
     def test_no_command_runs(self):
         result = self.tree({}).run(['/bin/true'], timeout=5)
         self.assertIsInstance(result, Unread)

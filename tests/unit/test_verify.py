@@ -18,8 +18,10 @@ from tests.unit.test_initramfs import archive
 
 DRIVERS = loader.Loaded((AMDDriver(), IntelDriver()), ())
 DISABLED = Policy(Nested.DISABLED)
-# Started after every file was written: 6000 s after a boot that is 5000 s ago.
-RUNNING = nova_process(ticks=600000)
+# A second after now, and so after every file was written, on a node that is up 5000 s: a
+# file's ctime cannot be set back.
+LATER = 500100
+RUNNING = nova_process(ticks=LATER)
 OFF = {'/etc/modprobe.d/kvm.conf': 'options kvm_amd nested=0\n'}
 
 
@@ -336,13 +338,14 @@ class PersistentTest(NodeTestCase):
 
     def test_blacklisted_is_told(self):
         files = {'/etc/modprobe.d/bl.conf': 'blacklist kvm_amd\n'}
-        report = self.check(amd(files=files), 'compliant')
-        message = self.conditions(report)['NestedPersistent'].message
-        self.assertIn('/etc/modprobe.d/bl.conf:1 blacklists it', message)
+        report = self.check(
+            amd(files=files), 'blocked', plan=['by-hand'], NestedPersistent='False/Blacklisted'
+        )
+        self.assertIn('/etc/modprobe.d/bl.conf:1 blacklists it', report.plan[0].why)
 
     def test_refused_by_the_kernel(self):
         node = amd(cmdline='module_blacklist=kvm_amd')
-        self.check(node, 'blocked', NestedPersistent='False/Blacklisted')
+        self.check(node, 'blocked', NestedPersistent='False/RefusedByKernel')
 
     def test_modprobe_missing_is_unknown(self):
         node = amd(files={'/usr/sbin/modprobe': None})
@@ -470,10 +473,65 @@ class NovaTest(NodeTestCase):
         self.assertIn('/etc/nova/nova.conf:2', report.plan[0].why)
 
     def test_a_file_oslo_refuses(self):
-        report = self.guest(
-            amd(files=nova_conf('no section = 1\n')), 'Unknown/ConfigInvalid', 'blocked'
+        report = self.check(
+            amd(files=nova_conf('no section = 1\n')),
+            'blocked',
+            plan=['by-hand'],
+            GuestCPU='Unknown/ConfigInvalid',
+            VirtType='Unknown/ConfigInvalid',
+            NovaConfigCurrent='Unknown/ConfigInvalid',
         )
-        self.assertIn('/etc/nova/nova.conf:1', report.plan[0].why)
+        self.assertEqual(1, report.plan[0].why.count('/etc/nova/nova.conf'))
+        self.assertIn('/etc/nova/nova.conf:1: ', report.plan[0].why)
+
+    def test_what_keeps_nova_from_working_is_told_once(self):
+        for text in ('[libvirt]\ncpu_mode = x\n', '[DEFAULT]\nhost = a b\n'):
+            report = self.check(
+                intel(files=nova_conf(text)),
+                'blocked',
+                plan=['by-hand'],
+                GuestCPU='Unknown/ConfigInvalid',
+                VirtType='Unknown/ConfigInvalid',
+            )
+            self.assertEqual(1, report.plan[0].why.count('/etc/nova/nova.conf:2: '))
+
+    def test_a_file_that_is_gone(self):
+        self.guest(amd(files=nova_conf(None)), 'Unknown/ConfigInvalid', 'blocked')
+
+    def test_what_cannot_be_told_from_here_does_not_stop_nova(self):
+        source = '[DEFAULT]\nconfig_source = remote\n'
+        huge = '#' * (5 << 20)
+        reference = '[DEFAULT]\nconfig_dir = $transport_url\n'
+        for text in (source, huge, reference):
+            report = self.guest(
+                amd(files=nova_conf(text)), 'Unknown/Unreadable', 'unknown', plan=[]
+            )
+            self.assertNotIn('cannot work', self.conditions(report)['GuestCPU'].message)
+
+    def test_a_container_that_cannot_be_entered(self):
+        container = f'0::/system.slice/docker-{"ab" * 32}.scope\n'
+        files = {'/proc/700/cgroup': container, '/proc/700/root': '-> /gone'}
+        self.guest(amd(files=files), 'Unknown/Unreadable', 'unknown', plan=[])
+
+    def test_a_driver_that_cannot_be_resolved(self):
+        for value, reason, state in (
+            ('$my_ip', 'Unresolved', 'unknown'),
+            ('libvirt.LibvirtDriver # here', 'ConfigInvalid', 'blocked'),
+        ):
+            conf = f'[DEFAULT]\ncompute_driver = {value}\n'
+            node = amd(files={**RUNNING, '/etc/nova/nova-compute.conf': conf})
+            self.check(node, state, GuestCPU=f'Unknown/{reason}', VirtType=f'Unknown/{reason}')
+
+    def test_text_of_other_options_is_not_shown(self):
+        text = (
+            '[libvirt]\ncpu_models = Nehalem\n  rbd_secret_uuid = TOPSECRET\n'
+            '[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n  transport_url=TOPSECRET\n'
+        )
+        environ = 'OS_LIBVIRT__CPU_MODE=custom password=TOPSECRET\0'
+        files = {**nova_process(ticks=LATER, environ=environ), '/etc/nova/nova-compute.conf': text}
+        for kept in (files, {**files, **RUNNING}):
+            report = self.guest(amd(files=kept), 'Unknown/ConfigInvalid', 'blocked')
+            self.assertNotIn('TOPSECRET', str(report.to_dict()))
 
     def test_virt_type_qemu(self):
         files = nova_conf('[libvirt]\nvirt_type = qemu\ncpu_mode = host-passthrough\n')
@@ -485,17 +543,68 @@ class NovaTest(NodeTestCase):
             GuestCPU='Unknown/NotKVM',
         )
 
+    def test_virt_type_qemu_and_the_cpu_in_one_plan(self):
+        text = '[libvirt]\nvirt_type = qemu\n'
+        report = self.check(
+            amd(files=nova_conf(text)),
+            'drifted',
+            plan=['set-nova-option', 'set-nova-option', 'restart-nova-compute'],
+            VirtType='False/NotKVM',
+            GuestCPU='False/HostModelWithoutFlag',
+        )
+        self.assertEqual(['kvm', 'host-passthrough', None], [each.after for each in report.plan])
+        self.assertIn('once virt_type is kvm', self.conditions(report)['GuestCPU'].message)
+
+    def test_the_cpu_is_not_touched_before_virt_type_can_be(self):
+        for text, reason in (
+            ('virt_type = qemu', 'Unknown/NotKVM'),
+            ('virt_type = qemu\ncpu_models = X', 'False/ModelsLeftBehind'),
+        ):
+            node = amd(
+                files=nova_conf(f'[libvirt]\n{text}\n'),
+                kvm=PermissionError(errno.EACCES, 'Permission denied'),
+            )
+            self.check(node, 'unknown', plan=[], GuestCPU=reason, NestedRuntime='True/Enabled')
+
+    def test_containers_are_not_lost(self):
+        for value in ('lxc', 'parallels'):
+            for mode in ('', 'cpu_mode = host-model\n'):
+                text = f'[libvirt]\nvirt_type = {value}\n{mode}'
+                report = self.check(
+                    intel(files=nova_conf(text)),
+                    'blocked',
+                    plan=['by-hand'],
+                    VirtType='False/NotKVM',
+                )
+                self.assertIn('would be lost', report.plan[0].why)
+
     def test_virt_type_is_not_touched_while_kvm_is_not_seen(self):
         files = nova_conf('[libvirt]\nvirt_type = qemu\n')
         node = amd(files=files, kvm=PermissionError(errno.EACCES, 'Permission denied'))
         self.check(node, 'unknown', plan=[], VirtType='False/NotKVM')
 
     def test_the_environment_is_theirs(self):
-        files = nova_process(ticks=600000, environ='OS_LIBVIRT__CPU_MODE=host-model\0')
+        files = nova_process(ticks=LATER, environ='OS_LIBVIRT__CPU_MODE=host-model\0')
         report = self.guest(
             amd(files=files), 'False/HostModelWithoutFlag', 'blocked', plan=['by-hand']
         )
         self.assertIn('OS_LIBVIRT__CPU_MODE', report.plan[0].why)
+
+    def test_what_would_have_to_change_is_in_the_environment(self):
+        for mode in ('custom', 'host-passthrough'):
+            files = nova_conf(
+                f'[libvirt]\ncpu_mode = {mode}\n',
+                **nova_process(ticks=LATER, environ='OS_LIBVIRT__CPU_MODELS=EPYC\0'),
+            )
+            report = self.report(amd(files=files))
+            self.assertEqual(['by-hand'], [each.kind for each in report.plan])
+            self.assertIn('OS_LIBVIRT__CPU_MODELS', report.plan[0].why)
+
+    def test_no_file_to_write_to(self):
+        argv = '/usr/bin/nova-compute\0--config-file=/dev/null\0'
+        files = {**RUNNING, '/proc/700/cmdline': argv, '/dev/null': ''}
+        report = self.guest(amd(files=files), 'False/HostModelWithoutFlag', 'blocked')
+        self.assertIn('no file', report.plan[0].why)
 
     def test_an_unreadable_environment_could_say_otherwise(self):
         for text in ('cpu_mode = host-passthrough', 'cpu_mode = host-model'):
@@ -508,9 +617,26 @@ class NovaTest(NodeTestCase):
             self.assertIn(text.replace(' =', ''), found.message)
             self.assertEqual('unknown', report.state)
 
-    def test_a_second_nova_compute_is_told(self):
-        report = self.check(amd(files=nova_process(800, ticks=600000)), 'compliant')
-        self.assertIn('pid 800', self.conditions(report)['NovaConfigCurrent'].message)
+    def test_a_second_nova_compute_was_not_looked_at(self):
+        report = self.check(
+            amd(files=nova_process(800, ticks=LATER)),
+            'unknown',
+            GuestCPU='True/HostPassthrough',
+            NovaConfigCurrent='Unknown/SeveralRunning',
+        )
+        self.assertIn('pid 700, 800', self.conditions(report)['NovaConfigCurrent'].message)
+
+    def test_hidden_processes(self):
+        node = amd(files={**dict.fromkeys(RUNNING), '/proc/1/cmdline': None})
+        node.files['/proc/2/cmdline'] = 'bash\0'
+        found = self.check(
+            node,
+            'unknown',
+            GuestCPU='Unknown/Unreadable',
+            VirtType='Unknown/Unreadable',
+            NovaConfigCurrent='Unknown/Unreadable',
+        )
+        self.assertIn('run as root', self.conditions(found)['NovaConfigCurrent'].message)
 
     def test_managed_by_kolla(self):
         container = f'0::/system.slice/docker-{"ab" * 32}.scope\n'
@@ -550,6 +676,8 @@ class NovaTest(NodeTestCase):
         )
         message = self.conditions(report)['NovaConfigCurrent'].message
         self.assertIn('/etc/nova/', message)
+        self.assertIn('restarting it would make that certain', message)
+        self.assertEqual((), report.plan)
 
     def test_nothing_of_nova_is_planned_while_the_module_waits_for_a_person(self):
         files = nova_conf(

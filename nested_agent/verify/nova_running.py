@@ -1,0 +1,150 @@
+"""Judge of NovaConfigCurrent: whether nova-compute runs with what is on disk.
+
+What a process read when it started cannot be asked of it. It is known if its files, and the
+directories it found them in, are older than it is, and stays known for as long as it runs.
+"""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from nested_agent.facts import (
+    ConfigFile,
+    NovaCompute,
+    NovaProcess,
+    Observation,
+    Setting,
+    Unread,
+)
+from nested_agent.model import ConditionType, NovaRunning, Report, to_plain
+from nested_agent.verify.judgement import Judgement, Remedy, false, true, unknown, unread
+from nested_agent.verify.nova_settings import config_invalid
+
+
+def running(nova: NovaCompute | Unread | None, previous: Report | None) -> NovaRunning | None:
+    """Return the options the running nova-compute is known to have started with, or None.
+
+    What was known first stays: later observations may miss a change that left no trace.
+    """
+    if not isinstance(nova, NovaCompute) or not isinstance(nova.process, NovaProcess):
+        return None
+    process = nova.process
+    if isinstance(process.started, Unread):
+        return None
+    known = previous.nova_running if previous else None
+    # The start is computed from the uptime and the clock, which may be set meanwhile; a pid that
+    # is used again within a second is none that ran a service.
+    if known and known.pid == process.pid and abs(known.started - process.started) < 1:
+        return known
+    if isinstance(nova.settings, Unread) or isinstance(process.environment, Unread):
+        return None
+    if _changed(nova, process.started) == []:
+        return NovaRunning(process.pid, process.started, _values(nova.settings))
+    return None
+
+
+def nova_config_current(observation: Observation, previous: Report | None) -> Judgement:
+    """Judge whether the effective options on disk are those nova-compute runs with."""
+    type_ = ConditionType.NOVA_CONFIG_CURRENT
+    nova = observation.nova
+    if nova is None:
+        return unknown(type_, 'NotInstalled', 'no nova-compute and no configuration of one found')
+    if isinstance(nova, Unread):
+        return unread(type_, nova)
+    process = nova.process
+    if isinstance(process, Unread):
+        return unread(type_, process)
+    if process is None:
+        if not observation.live:
+            return unknown(type_, 'Unreadable', 'a captured tree has no processes')
+        return unknown(type_, 'NotRunning', 'nova-compute does not run; start it')
+    if nova.others:
+        # Also of those with the same arguments each may have started before a change.
+        pids = ', '.join(str(pid) for pid in (process.pid, *nova.others))
+        message = f'several nova-computes run here (pid {pids}), only the first was looked at'
+        return unknown(type_, 'SeveralRunning', message, f'pid {process.pid}')
+    if isinstance(process.started, Unread):
+        return unread(type_, process.started)
+    invalid = config_invalid(type_, nova)
+    if invalid:
+        return invalid
+    if isinstance(nova.settings, Unread):
+        return unread(type_, nova.settings)
+    changed = _changed(nova, process.started)
+    if isinstance(changed, Unread):
+        return unread(type_, changed)
+    if not nova.files:
+        message = 'nova-compute does not run without a file, and none of its files is there'
+        return unknown(type_, 'FilesGone', message, f'pid {process.pid}')
+    return _compared(nova.settings, process, changed, running(nova, previous))
+
+
+def _compared(
+    settings: Mapping[str, Setting],
+    process: NovaProcess,
+    changed: list[ConfigFile],
+    known: NovaRunning | None,
+) -> Judgement:
+    type_ = ConditionType.NOVA_CONFIG_CURRENT
+    observed = f'pid {process.pid}'
+    # Without its environment the values are not what it would read.
+    before = known.settings if known and not isinstance(process.environment, Unread) else {}
+    now = _values(settings)
+    differ = sorted(name for name in now if name in before and now[name] != before[name])
+    told = _told(process, changed)
+    if differ and not changed:
+        told = f'files of nova-compute (pid {process.pid}) were changed or taken away'
+    if differ:
+        return false(
+            type_,
+            'RestartNeeded',
+            f'{told}: {", ".join(differ)} of the running one differ; restart it',
+            Remedy.FIX,
+            observed,
+        )
+    if not changed:
+        return true(type_, 'StartedAfterChange', told, observed)
+    if all(name in now and name in before for name in settings):
+        return true(type_, 'SameValues', f'{told}, but not in what matters here', observed)
+    return unknown(
+        type_,
+        'ChangedSinceStart',
+        f'{told}: which values it runs with cannot be told; restarting it would make that certain',
+        observed,
+    )
+
+
+def _told(process: NovaProcess, changed: list[ConfigFile]) -> str:
+    if not changed:
+        return f'nova-compute (pid {process.pid}) started after its files were last changed'
+    latest = max(changed, key=lambda file: _seconds(file.changed))
+    return (
+        f'{latest.path} was changed at {_clock(_seconds(latest.changed))}, after nova-compute (pid '
+        f'{process.pid}) started at {_clock(_seconds(process.started))}'
+    )
+
+
+def _changed(nova: NovaCompute, started: float) -> list[ConfigFile] | Unread:
+    """Return the files, and the directories they were searched in, younger than the process."""
+    found = (*nova.files, *nova.directories)
+    for file in found:
+        if isinstance(file.changed, Unread):
+            return file.changed
+    return [file for file in found if _seconds(file.changed) > started]
+
+
+def _values(settings: Mapping[str, Setting]) -> Mapping[str, Any]:
+    return {
+        name: to_plain(setting.value)
+        for name, setting in settings.items()
+        if not isinstance(setting.value, Unread)
+    }
+
+
+def _seconds(value: float | Unread) -> float:
+    return 0.0 if isinstance(value, Unread) else value
+
+
+def _clock(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime('%Y-%m-%dT%H:%M:%SZ')
