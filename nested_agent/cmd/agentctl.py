@@ -10,16 +10,26 @@ from pbr import version
 
 from nested_agent.cmd import exit_codes
 from nested_agent.conf import load
-from nested_agent.exceptions import ConfigurationError, UsageError
+from nested_agent.exceptions import (
+    ConfigurationError,
+    NoReportError,
+    ReportFormatError,
+    RPCError,
+    UsageError,
+)
+from nested_agent.model import State
 
 DESCRIPTION = """\
 Verify nested virtualization on an OpenStack compute node: whether guests can
 run their own KVM guests, why, and what would be done about it.
 """
 EPILOG = """\
-exit codes of check:
-  0 compliant   1 drifted or pending   2 blocked   3 unsupported   4 unknown
+exit codes of check, status and verify:
+  0 compliant   1 drifted or pending   2 blocked   3 unsupported
+  4 unknown, or the report is stale or not there
   64 usage or configuration error      70 internal error
+  69 nobody to ask: no broker, no such agent, no answer in time, another version
+exit codes of ping: 0 the agent answers; 64, 69, 70
 """
 
 
@@ -88,7 +98,16 @@ class AgentCtl(app.App):
 
         :raises ConfigurationError: naming the file, group and option that cannot be used
         """
-        conf = cfg.ConfigOpts()
+        return self._loaded(cfg.ConfigOpts())
+
+    def messaging_configuration(self) -> cfg.ConfigOpts:
+        """Return our configuration as oslo.messaging needs it: the global one.
+
+        :raises ConfigurationError: naming the file, group and option that cannot be used
+        """
+        return self._loaded(cfg.CONF)
+
+    def _loaded(self, conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
         load.load(conf, self.options.config_file, self.options.config_dir)
         return conf
 
@@ -105,8 +124,16 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends with 2, which here means "blocked".
         return exit_codes.USAGE if end.code == 2 else int(end.code or 0)
-    if isinstance(application.failure, ConfigurationError | UsageError):
-        return exit_codes.USAGE
-    if isinstance(application.failure, Exception):
-        return exit_codes.INTERNAL
+    if application.failure is not None:
+        return _code(application.failure)
     return result
+
+
+def _code(failure: BaseException) -> int:
+    if isinstance(failure, ConfigurationError | UsageError):
+        return exit_codes.USAGE
+    if isinstance(failure, RPCError):
+        return exit_codes.UNAVAILABLE
+    if isinstance(failure, NoReportError | ReportFormatError):
+        return exit_codes.OF_STATE[State.UNKNOWN]
+    return exit_codes.INTERNAL

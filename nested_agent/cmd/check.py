@@ -2,14 +2,14 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cliff import show
+from oslo_config import cfg
 
-from nested_agent.cmd import exit_codes
-from nested_agent.cmd.agentctl import AgentCtl
+from nested_agent.cmd import command, exit_codes
 from nested_agent.conf import policy
 from nested_agent.drivers import loader
 from nested_agent.exceptions import ReportFormatError, UsageError
@@ -20,7 +20,7 @@ from nested_agent.report import make_report
 from nested_agent.reporting import state_file
 
 
-class Check(show.ShowOne):
+class Check(command.Command):
     """Verify this node and say what would be done about it; nothing is changed.
 
     Needs no broker, no daemon and no root; what only root can read is reported as Unknown.
@@ -28,12 +28,6 @@ class Check(show.ShowOne):
 
     formatter_namespace = 'nested_agent.cli.report'
     _state = State.UNKNOWN
-
-    @property
-    def application(self) -> AgentCtl:
-        """The application this command runs in."""
-        assert isinstance(self.app, AgentCtl)  # noqa: S101  # for the type checker
-        return self.app
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``--root``."""
@@ -52,11 +46,12 @@ class Check(show.ShowOne):
         conf = self.application.configuration()
         if not Path(parsed_args.root).is_dir():
             raise UsageError(f'--root {parsed_args.root}: no such directory')
-        root = Root(os.path.realpath(parsed_args.root))
+        # Not resolved: a link to / is still somebody else's tree, not this host.
+        root = Root(Path(parsed_args.root).absolute())
         report = make_report(
             root,
             loader.load(),
-            Sources(conf.host if root.live else None, conf.nova.config_file, conf.nova.config_dir),
+            self._sources(conf, root),
             policy.policy(conf),
             self._previous(root, Path(conf.agent.state_dir)),
         )
@@ -64,27 +59,28 @@ class Check(show.ShowOne):
         plain = report.to_dict()
         return tuple(plain), tuple(plain.values())
 
+    def _sources(self, conf: cfg.ConfigOpts, root: Root) -> Sources:
+        # Our configuration is about this host.
+        if not root.live:
+            return Sources()
+        return Sources(conf.host, conf.nova.config_file, conf.nova.config_dir)
+
     def _previous(self, root: Root, state_dir: Path) -> Report | None:
         if not root.live:
             return None
         try:
-            return state_file.read(state_dir)
+            stored = state_file.read(state_dir)
         except ReportFormatError as error:
             self.app.LOG.warning('since when is not known: %s', error)
             return None
-
-    def produce_output(
-        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]
-    ) -> int:
-        """Let the formatter write what ``-c`` asks for."""
-        unknown = set(parsed_args.columns) - set(column_names)
-        if unknown:
-            raise UsageError(
-                f'no column {", ".join(sorted(unknown))}; there are {", ".join(column_names)}'
-            )
-        return int(super().produce_output(parsed_args, column_names, data))
+        return stored.report if stored else None
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Return the exit code of the state found."""
-        super().run(parsed_args)
+        try:
+            super().run(parsed_args)
+            self.app.stdout.flush()
+        except BrokenPipeError:
+            # The reader has seen enough; the state is still the answer.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OF_STATE[self._state]

@@ -1,4 +1,4 @@
-"""Exit codes: a node's state, and the two of sysexits.h that are not about the node."""
+"""Exit codes: a node's state, and those of sysexits.h that are not about the node."""
 
 from nested_agent.model import State
 
@@ -12,4 +12,6 @@ OF_STATE = {
 }
 
 USAGE = 64
+#: Nobody could be asked: no broker, no such agent, no answer in time, another version.
+UNAVAILABLE = 69
 INTERNAL = 70

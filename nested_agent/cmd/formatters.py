@@ -30,7 +30,9 @@ class ReportTable(table.TableFormatter):
             return
         if stdout.isatty() and not parsed_args.max_width:
             parsed_args.max_width = shutil.get_terminal_size().columns
-        stdout.write(f'{_headline(report)}\n')
+        stdout.write(f'{_printable(_headline(report))}\n')
+        for problem in (report['observation'] or {}).get('driver_problems', ()):
+            stdout.write(f'{_printable(problem)}\n')
         self._table(CONDITION_COLUMNS, report['conditions'], stdout, parsed_args)
         if report['plan']:
             stdout.write('\nTo become compliant:\n')
@@ -43,7 +45,10 @@ class ReportTable(table.TableFormatter):
         stdout: TextIO,
         parsed_args: argparse.Namespace,
     ) -> None:
-        values = [['-' if row[name] is None else row[name] for name in columns] for row in rows]
+        values = [
+            ['-' if row[name] is None else _printable(row[name]) for name in columns]
+            for row in rows
+        ]
         self.emit_list([name.upper() for name in columns], values, stdout, parsed_args)
 
 
@@ -52,7 +57,13 @@ def _headline(report: Mapping[str, Any]) -> str:
     policy = f'policy: nested {report["policy"]["nested"]}'
     driver = f'driver: {report["driver"] or "none"}'
     state = report['state'].upper()
-    return f'{report["host"]}: {state}  ({policy}; {driver}; {moment:%Y-%m-%d %H:%M:%SZ})'
+    stale = f'  STALE: {report["stale"]}' if report.get('stale') else ''
+    return f'{report["host"]}: {state}  ({policy}; {driver}; {moment:%Y-%m-%d %H:%M:%SZ}){stale}'
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot speak to the terminal: what it names may be somebody else's."""
+    return ''.join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class ConditionsCSV(base.SingleFormatter):

@@ -15,6 +15,17 @@ DEFAULT_OPTS = [
 GROUP = cfg.OptGroup('agent', title='The agent itself')
 
 OPTS = [
+    cfg.IntOpt(
+        'interval',
+        default=60,
+        min=1,
+        mutable=True,
+        help=(
+            'Seconds between two verifications while nothing changes; a change of a watched file '
+            'or of the module is verified at once. Varied by a tenth, so that the nodes of a cloud '
+            'do not act in step.'
+        ),
+    ),
     cfg.StrOpt(
         'state_dir',
         default='/var/lib/nested-agent',
@@ -22,5 +33,10 @@ OPTS = [
             'Directory of what must survive a restart: the last report, and with it since when '
             'each condition has been as it is.'
         ),
+    ),
+    cfg.StrOpt(
+        'run_dir',
+        default='/run/nested-agent',
+        help='Directory of what ends with the boot: the lock that lets one daemon run per node.',
     ),
 ]

@@ -10,20 +10,30 @@ from nested_agent.exceptions import ConfigurationError
 
 
 def load(
-    conf: cfg.ConfigOpts, config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()
+    conf: cfg.ConfigOpts,
+    config_files: Sequence[str] = (),
+    config_dirs: Sequence[str] = (),
+    *,
+    arguments: Sequence[str] = (),
 ) -> None:
     """Read the named files, or ``/etc/nested-agent/nested-agent.conf`` and ``.conf.d``.
 
+    :param arguments: a command line as oslo.config understands it, instead of the named files
     :raises ConfigurationError: naming the file, group and option that cannot be used
     """
     opts.register(conf)
-    arguments = [f'--config-file={name}' for name in config_files]
-    arguments += [f'--config-dir={name}' for name in config_dirs]
+    named = [f'--config-file={name}' for name in config_files]
+    named += [f'--config-dir={name}' for name in config_dirs]
     try:
-        conf(args=arguments, project='nested-agent', prog='nested-agent')
+        conf(args=[*named, *arguments], project='nested-agent', prog='nested-agent')
         for group, options in opts.list_opts():
             for option in options:
                 _check(conf, group.name if group else None, option)
+    except cfg.ConfigFileParseError as error:
+        # Its text ends in the line at fault, which may hold a password.
+        place = re.search(r'at (.+:\d+), ([^:]+)', str(error))
+        told = f'{place[1]}: {place[2]}' if place else 'a file cannot be parsed'
+        raise ConfigurationError(f'configuration: {told}') from None
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         # The text of some of these errors ends in a full stop, of most it does not.
         raise ConfigurationError(f'configuration: {str(error).rstrip(".")}') from error

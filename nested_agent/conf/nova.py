@@ -8,6 +8,7 @@ OPTS = [
     cfg.MultiStrOpt(
         'config_file',
         default=[],
+        mutable=True,
         help=(
             'Configuration file of nova-compute, in the order it reads them; may be given several '
             'times. Only used while nova-compute does not run: otherwise its own command line '
@@ -17,6 +18,7 @@ OPTS = [
     cfg.MultiStrOpt(
         'config_dir',
         default=[],
+        mutable=True,
         help='Configuration directory of nova-compute, as for ``config_file``.',
     ),
 ]

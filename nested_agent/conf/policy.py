@@ -10,6 +10,7 @@ OPTS = [
     cfg.StrOpt(
         'nested',
         default=Nested.ENABLED.value,
+        mutable=True,
         choices=[
             (Nested.ENABLED.value, 'Guests can run their own KVM guests'),
             (Nested.DISABLED.value, 'KVM does not offer virtualization to any guest'),
@@ -19,6 +20,7 @@ OPTS = [
     cfg.StrOpt(
         'cpu_mode',
         default=ANY_EXPOSING,
+        mutable=True,
         choices=[
             (ANY_EXPOSING, 'Every setting that shows the flag to guests on this vendor'),
             ('host-passthrough', 'Only this mode'),
@@ -33,6 +35,7 @@ OPTS = [
     cfg.StrOpt(
         'fix_cpu_mode',
         default=FixCPUMode.HOST_PASSTHROUGH.value,
+        mutable=True,
         choices=[
             (
                 FixCPUMode.HOST_PASSTHROUGH.value,
@@ -45,6 +48,7 @@ OPTS = [
     cfg.StrOpt(
         'minimum_kernel',
         default='3.0',
+        mutable=True,
         regex=r'^\d+\.\d+$',
         help=(
             'Lowest accepted kernel release, MAJOR.MINOR. What works poorly on a kernel that is '

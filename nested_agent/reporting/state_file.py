@@ -1,6 +1,14 @@
-"""The last Report on disk, ``report.json`` in the state directory."""
+"""The last Report on disk, ``report.json`` in the state directory.
 
+Written by the daemon alone, whole or not at all; every local user may read it.
+"""
+
+import contextlib
+import dataclasses
 import json
+import os
+import stat
+import tempfile
 from pathlib import Path
 
 from nested_agent.exceptions import ReportFormatError
@@ -8,18 +16,91 @@ from nested_agent.model import Report
 
 NAME = 'report.json'
 
+#: A report is stale when it is older than this many intervals of the daemon that wrote it.
+STALE_INTERVALS = 3
 
-def read(state_dir: Path) -> Report | None:
-    """Return the last report, or None if there is none yet.
+#: Bytes. A report is some 10 kB.
+LIMIT = 4 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    """What the file holds.
+
+    :ivar interval: seconds between verifications of the daemon that wrote it
+    :ivar running: False once that daemon has stopped in an orderly way
+    """
+
+    report: Report
+    interval: float
+    running: bool = True
+
+    def stale(self, now: float, boot_id: str | None) -> str | None:
+        """Return why the report says nothing about the present any more, or None.
+
+        :param now: seconds since the epoch
+        :param boot_id: of the present boot
+        """
+        if not self.running:
+            return 'the agent was stopped'
+        if boot_id is not None and self.report.boot_id not in (None, boot_id):
+            return 'the node was rebooted since'
+        age = now - self.report.time
+        if age > STALE_INTERVALS * self.interval:
+            return f'it is {age:.0f} s old, and the agent verifies every {self.interval:g} s'
+        return None
+
+
+def read(state_dir: Path) -> Stored | None:
+    """Return what was stored last, or None if there is nothing yet.
 
     :raises ReportFormatError: it is there but cannot be read or understood; names the file
     """
     file = state_dir / NAME
     try:
-        return Report.from_dict(json.loads(file.read_bytes()))
+        data = json.loads(_content(file))
+        if not isinstance(data, dict):
+            raise ReportFormatError(f'a mapping is expected, not {type(data).__name__}')
+        report = Report.from_dict(data.get('report'))
+        return Stored(report, float(data['interval']), bool(data['running']))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ReportFormatError(f'{file}: {error.strerror}') from error
-    except (ValueError, ReportFormatError) as error:
+    except KeyError as error:
+        raise ReportFormatError(f'{file}: there is no {error}') from error
+    except (TypeError, ValueError, OverflowError, RecursionError, ReportFormatError) as error:
         raise ReportFormatError(f'{file}: {error}') from error
+
+
+def _content(file: Path) -> bytes:
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, 'rb') as opened:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError('not a regular file')
+        data = opened.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise ValueError(f'larger than {LIMIT} bytes')
+    return data
+
+
+def write(state_dir: Path, stored: Stored) -> None:
+    """Replace the file, in one step.
+
+    :raises OSError: it could not be written; the old one is as it was
+    """
+    data = {
+        'report': stored.report.to_dict(),
+        'interval': stored.interval,
+        'running': stored.running,
+    }
+    fd, name = tempfile.mkstemp(prefix=f'.{NAME}.', dir=state_dir)
+    try:
+        with os.fdopen(fd, 'w') as file:
+            json.dump(data, file)
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(state_dir / NAME)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

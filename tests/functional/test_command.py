@@ -28,6 +28,14 @@ class CommandTest(base.BaseTestCase):
         self.assertEqual(boot_id, report['boot_id'])
         self.assertTrue(report['observation']['live'])
 
+    def test_a_reader_that_goes_away_changes_no_answer(self):
+        state = self.run_command('check').returncode
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run([COMMAND, 'check'], stdout=write, timeout=300, check=False)
+        os.close(write)
+        self.assertEqual(state, done.returncode)
+
     def test_nothing_is_changed(self):
         watched = [Path('/etc/modprobe.d'), Path('/etc/nova'), Path('/sys/module')]
 

@@ -11,10 +11,12 @@ from oslotest import base
 
 from nested_agent.cmd import agentctl
 from nested_agent.cmd.formatters import ReportTable
+from nested_agent.drivers import loader
 from nested_agent.model import Report
 from tests.unit.fakes import make_tree, write_tree
 from tests.unit.nodes import amd, intel
 
+LATER = {'/etc/modprobe.d/zzz.conf': 'options kvm_intel nested=0\n'}
 OFF = {'/etc/modprobe.d/kvm.conf': 'options kvm_amd nested=0\n'}
 
 
@@ -67,6 +69,30 @@ class CheckTest(CommandTestCase):
             agentctl.main([f'--config-file={file}', 'check', '--root', tree])
         self.assertGreaterEqual(100, max(len(line) for line in out.getvalue().splitlines()))
 
+    def test_a_tree_cannot_speak_to_the_terminal(self):
+        node = amd(files={'/etc/hostname': 'evil\x1b[2J\n'})
+        out = self.check(node=node)[1]
+        self.assertNotIn('\x1b', out)
+        self.assertIn('evil\\x1b[2J: ', out)
+
+    def test_a_driver_that_cannot_be_loaded_is_told(self):
+        loaded = loader.Loaded(loader.load().drivers, ('driver x cannot be loaded: why',))
+        with mock.patch.object(loader, 'load', return_value=loaded):
+            out = self.check()[1]
+        self.assertEqual('driver x cannot be loaded: why', out.splitlines()[1])
+
+    def test_a_link_to_this_host_is_still_a_tree(self):
+        link = self.base / 'link'
+        link.symlink_to('/')
+        data = json.loads(self.run_main('check', '--root', str(link), '-f', 'json')[1])
+        self.assertFalse(data['observation']['live'])
+
+    def test_our_options_about_this_host_are_not_the_tree_s(self):
+        conf = '[DEFAULT]\nhost = here\n[nova]\nconfig_file = /nonexistent\n'
+        data = json.loads(self.check('-f', 'json', conf=conf)[1])
+        self.assertEqual('node1', data['host'])
+        self.assertEqual('debian', data['observation']['nova']['found_by'])
+
     def test_json_is_the_report(self):
         code, out, _ = self.check('-f', 'json')
         data = json.loads(out)
@@ -95,7 +121,7 @@ class CheckTest(CommandTestCase):
     def test_exit_codes(self):
         for node, code in (
             (amd(nested='0', files=OFF), 1),
-            (intel(builtin=True, nested='N', cmdline='kvm_intel.nested=0'), 2),
+            (intel(options='nested=0', files=LATER), 2),
             (amd(flags='fpu hypervisor', nested=None), 3),
             (amd(), 4),
         ):
@@ -130,6 +156,17 @@ class RefusalTest(CommandTestCase):
             ('[DEFAULT]\nhost = a b\n', ('[DEFAULT] host', 'a b')),
         ):
             self.refused('check', '--root', self.base.as_posix(), conf=conf, says=words)
+
+    def test_the_line_at_fault_is_not_shown(self):
+        for conf in (
+            'transport_url = rabbit://u:topsecret@h/\n',
+            '[DEFAULT]\n transport_url = rabbit://u:topsecret@h/\n',
+            '[DEFAULT]\ntopsecret\n',
+        ):
+            code, out, err = self.run_main('check', conf=conf)
+            self.assertEqual(64, code)
+            self.assertIn('nested-agent.conf:', err)
+            self.assertNotIn('topsecret', out + err)
 
     def test_a_missing_configuration_file(self):
         self.refused('--config-file', '/nonexistent.conf', 'check', says=['/nonexistent.conf'])

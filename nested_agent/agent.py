@@ -1,0 +1,210 @@
+"""The loop: verify, publish, wait for a change or the interval, verify again."""
+
+import dataclasses
+import logging
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from nested_agent.model import Condition, ConditionType, Report, State, Status
+from nested_agent.watch import Watcher
+
+LOG = logging.getLogger(__name__)
+
+#: A change often comes in pieces; it is judged when it has been quiet for this long...
+SETTLE_SECONDS = 0.1
+#: ...but at the latest after this.
+SETTLE_MOST_SECONDS = 1.0
+
+#: Of the interval, so that the nodes of a cloud do not all report at once.
+JITTER = 0.1
+
+Verify = Callable[[Report | None], Report]
+Channel = Callable[[Report, Report | None], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timing:
+    """When the loop turns.
+
+    :ivar interval: seconds between verifications when nothing changes
+    :ivar beat: seconds between two signs of life at most; None where nobody listens
+    """
+
+    interval: float
+    beat: float | None = None
+
+
+class Agent:
+    """Keeps one report current.
+
+    :param verify: makes a report, given the last one; never changes the node
+    :param channels: called with every report and the one before it, on the loop's thread
+    :param watched: paths whose change calls for a new verification
+    :param timing: asked before every wait, so it may change
+    :param alive: called at every sign of life
+    :param last: the report of an earlier run, if any
+    """
+
+    def __init__(
+        self,
+        verify: Verify,
+        channels: Sequence[Channel],
+        watched: Callable[[Report], Collection[str]],
+        timing: Callable[[], Timing],
+        *,
+        alive: Callable[[], object] = lambda: None,
+        last: Report | None = None,
+    ) -> None:
+        self._verify = verify
+        self._channels = channels
+        self._watched = watched
+        self._timing = timing
+        self._alive = alive
+        self._last = last
+        self._current: Report | None = None
+        self._paths: Collection[str] = ()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stopping = False
+        self._turned = threading.Condition()
+        self._begun = 0
+        self._ended = 0
+
+    def report(self) -> Report | None:
+        """Return the last report of this run; None before the first."""
+        return self._current
+
+    def verify_now(self, timeout: float) -> Report:
+        """Return a report observed after this call.
+
+        Calls that come together share one verification.
+
+        :raises TimeoutError: there is none within ``timeout`` seconds
+        """
+        with self._turned:
+            wanted = self._begun + 1
+            self.trigger()
+            if not self._turned.wait_for(lambda: self._ended >= wanted, timeout):
+                raise TimeoutError(f'no verification ended within {timeout:g} s')
+            assert self._current is not None  # noqa: S101  # for the type checker
+            return self._current
+
+    def trigger(self) -> None:
+        """Verify soon; may be called from any thread and from a signal handler."""
+        os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Let :meth:`run` end; may be called from any thread and from a signal handler."""
+        self._stopping = True
+        self.trigger()
+
+    def run(self) -> None:
+        """Verify until :meth:`stop`."""
+        watcher = _watcher()
+        try:
+            while not self._stopping:
+                report = self._turn()
+                if watcher is None:
+                    self._wait(None)
+                    continue
+                self._paths = self._watched(report)
+                # What changed before it was watched would be missed: look once more.
+                if watcher.follow(self._paths):
+                    watcher.drain()
+                    self._turn()
+                self._wait(watcher)
+        finally:
+            if watcher:
+                watcher.close()
+
+    def _turn(self) -> Report:
+        with self._turned:
+            self._begun += 1
+            number = self._begun
+        self._alive()
+        try:
+            report = self._verify(self._last)
+        except Exception as error:  # the tick: whatever went wrong becomes a report
+            LOG.exception('verification failed')
+            report = _failed(self._last, error)
+        report = _numbered(report, self._last)
+        for channel in self._channels:
+            try:
+                channel(report, self._last)
+            except Exception:
+                LOG.exception('the report could not be published')
+        self._last = report
+        with self._turned:
+            self._current = report
+            self._ended = number
+            self._turned.notify_all()
+        return report
+
+    def _wait(self, watcher: Watcher | None) -> None:
+        """Return when it is time to verify again."""
+        timing = self._timing()
+        jitter = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # no secret
+        end = time.monotonic() + timing.interval * jitter
+        while not self._stopping:
+            self._alive()
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            pause = min(left, timing.beat) if timing.beat else left
+            ready = self._select(watcher, pause)
+            if self._wake in ready:
+                os.eventfd_read(self._wake)
+                return
+            if watcher and ready and watcher.drain():
+                self._settle(watcher)
+                return
+
+    def _settle(self, watcher: Watcher) -> None:
+        end = time.monotonic() + SETTLE_MOST_SECONDS
+        while time.monotonic() < end and self._select(watcher, SETTLE_SECONDS):
+            if not watcher.drain():
+                return
+
+    def _select(self, watcher: Watcher | None, seconds: float) -> list[int]:
+        descriptors = [self._wake]
+        if watcher:
+            descriptors.append(watcher.fileno())
+        return select.select(descriptors, [], [], max(seconds, 0))[0]
+
+
+def _watcher() -> Watcher | None:
+    try:
+        return Watcher()
+    except OSError as error:
+        LOG.warning('no inotify (%s): changes are seen at the next interval', error.strerror)
+        return None
+
+
+def _failed(last: Report | None, error: Exception) -> Report:
+    """Return a report that claims nothing but the failure."""
+    message = f'verification failed: {type(error).__name__}: {error}'
+    now = time.time()
+    since = {
+        each.type: each.since
+        for each in (last.conditions if last else ())
+        if each.status is Status.UNKNOWN
+    }
+    conditions = tuple(
+        Condition(type_, Status.UNKNOWN, 'InternalError', message, None, since.get(type_, now))
+        for type_ in ConditionType
+    )
+    unknown = last or Report(socket.gethostname(), now, None, None, {}, State.UNKNOWN, (), (), None)
+    return dataclasses.replace(
+        unknown, time=now, state=State.UNKNOWN, conditions=conditions, plan=(), observation=None
+    )
+
+
+def _numbered(report: Report, last: Report | None) -> Report:
+    """Return the report with its number since boot: what orders reports, clocks jump."""
+    same_boot = last is not None and last.boot_id == report.boot_id
+    sequence = (last.sequence or 0) + 1 if last is not None and same_boot else 1
+    return dataclasses.replace(report, sequence=sequence)

@@ -1,0 +1,54 @@
+"""``nested-agentctl status``: the last report, of this node or of another."""
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nested_agent.cmd import remote
+from nested_agent.exceptions import NoReportError
+from nested_agent.node import kernel
+from nested_agent.node.root import Root
+from nested_agent.reporting import state_file
+from nested_agent.reporting.state_file import Stored
+
+
+class Status(remote.ReportCommand):
+    """Show the last report of this node's agent, or by RPC that of the agent of HOST.
+
+    Nothing is verified: see "check" and "verify". The column "stale" says why a report no longer
+    tells about the present; the exit code then is that of an unknown state.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add ``HOST``."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'host',
+            metavar='HOST',
+            nargs='?',
+            type=remote.host,
+            help='name of another node (default: this one, from the state file)',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        """Return the report, one column per key."""
+        if parsed_args.host is None:
+            return self._local()
+        with self.client() as client:
+            status = client.get_status(parsed_args.host, parsed_args.timeout)
+        report = status.report
+        # The age is by the clock of that node: ours does not matter.
+        stale = Stored(report, status.interval).stale(report.time + status.age, None)
+        return self.shown(report, stale)
+
+    def _local(self) -> tuple[Sequence[str], Iterable[Any]]:
+        conf = self.application.configuration()
+        stored = state_file.read(Path(conf.agent.state_dir))
+        if stored is None:
+            raise NoReportError('no report yet: is nested-agent running?')
+        boot_id = kernel.boot_id(Root())
+        present = boot_id if isinstance(boot_id, str) else None
+        return self.shown(stored.report, stored.stale(time.time(), present))

@@ -1,0 +1,1 @@
+"""Asking the agent of another node, and answering. Nothing here is needed to verify."""

@@ -1,0 +1,228 @@
+"""The daemon's life: start, signals, reload, stop.
+
+One process. oslo.service's launchers either kill a worker on SIGHUP or end on it, so the wait
+loop is our own, over its SignalHandler.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from oslo_service import service
+
+from nested_agent import sd_notify
+from nested_agent.agent import Agent, Timing
+from nested_agent.conf import policy
+from nested_agent.drivers import loader
+from nested_agent.exceptions import ConfigurationError, ReportFormatError
+from nested_agent.model import Report
+from nested_agent.node import watched
+from nested_agent.node.observe import Sources, observe
+from nested_agent.node.root import Root
+from nested_agent.report import first, judge
+from nested_agent.reporting import log, state_file
+
+LOG = logging.getLogger(__name__)
+
+#: A third of what systemd waits for: two signs of life may be late.
+BEATS = 3
+
+#: Seconds for the parts to end; idle they need none of it.
+STOP_SECONDS = 10.0
+
+
+class Server(Protocol):
+    """What answers requests, if anything does."""
+
+    def start(self) -> None:
+        """Begin to answer, as soon as there is a broker; returns at once."""
+
+    def stop(self, timeout: float) -> None:
+        """Answer no more; returns after ``timeout`` seconds at the latest."""
+
+
+class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has no type hints
+    """The agent and its channels, as oslo.service starts, reloads and stops them.
+
+    :param conf: our configuration, loaded
+    :param make_server: makes the RPC server for a host name; None: standalone
+    """
+
+    def __init__(
+        self,
+        conf: Any,
+        make_server: Callable[[str, Agent], Server] | None,
+        root: Root | None = None,
+    ) -> None:
+        super().__init__()
+        self._conf = conf
+        self._make_server = make_server
+        self._server: Server | None = None
+        self._root = root or Root()
+        self._paths: set[str] = set()
+        self._state_dir = Path(conf.agent.state_dir)
+        self._watchdog = sd_notify.watchdog_seconds()
+        self._read_options()
+        self.agent = Agent(
+            self._verify,
+            (log.changes, self._store, self._tell_systemd, self._serve),
+            lambda report: self._paths,
+            lambda: self._timing,
+            alive=lambda: sd_notify.notify('WATCHDOG=1'),
+            last=self._last_report(),
+        )
+        self._thread = threading.Thread(target=self._run, name='agent', daemon=True)
+        self.failed: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin to verify; returns at once."""
+        self._thread.start()
+
+    def stop(self, graceful: bool = True) -> None:
+        """End within :data:`STOP_SECONDS`; the state file says that nobody verifies any more."""
+        sd_notify.notify('STOPPING=1')
+        self.agent.stop()
+        if self._server:
+            self._server.stop(STOP_SECONDS)
+        self._thread.join(STOP_SECONDS)
+        report = self.agent.report()
+        if report:
+            self._write(report, running=False)
+        super().stop(graceful)
+
+    def reset(self) -> None:
+        """Take over options that were changed, and verify with them."""
+        self._read_options()
+        self.agent.trigger()
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop turns."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.agent.run()
+        except BaseException as error:
+            # Without the loop the process must not go on looking healthy.
+            LOG.exception('the agent failed')
+            self.failed = error
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _read_options(self) -> None:
+        beat = self._watchdog / BEATS if self._watchdog else None
+        self._timing = Timing(self._conf.agent.interval, beat)
+        self._policy = policy.policy(self._conf)
+        self._sources = Sources(
+            self._conf.host, self._conf.nova.config_file, self._conf.nova.config_dir
+        )
+
+    def _verify(self, previous: Report | None) -> Report:
+        observation, driver = observe(self._root, loader.load(), self._sources)
+        self._paths = watched.paths(observation)
+        report = judge(observation, driver, self._policy, previous)
+        return report if previous else first(report)
+
+    def _last_report(self) -> Report | None:
+        try:
+            stored = state_file.read(self._state_dir)
+        except ReportFormatError as error:
+            LOG.warning('the last report is lost: %s', error)
+            return None
+        return stored.report if stored else None
+
+    def _store(self, report: Report, previous: Report | None) -> None:
+        self._write(report, running=True)
+
+    def _write(self, report: Report, *, running: bool) -> None:
+        try:
+            stored = state_file.Stored(report, self._timing.interval, running)
+            state_file.write(self._state_dir, stored)
+        except OSError as error:
+            LOG.error('the state file cannot be written: %s', error)
+
+    def _tell_systemd(self, report: Report, previous: Report | None) -> None:
+        sd_notify.notify('READY=1', f'STATUS={report.state}')
+
+    def _serve(self, report: Report, previous: Report | None) -> None:
+        # The host's name is only known once nova-compute's configuration was read.
+        if self._server is None and self._make_server:
+            self._server = self._make_server(report.host, self.agent)
+            self._server.start()
+
+
+def run(agent_service: AgentService, reload: Callable[[], None]) -> int:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. Returns the process's exit code.
+
+    :param reload: reads the configuration again; raises ConfigurationError and leaves the old one
+        in force if it cannot be used
+    """
+    received = _Signals()
+    agent_service.start()
+    try:
+        while True:
+            name = received.wait()
+            if name in ('SIGTERM', 'SIGINT'):
+                break
+            sd_notify.notify('RELOADING=1')
+            refused = _refusal(reload)
+            if refused:
+                LOG.error('the old configuration stays in force: %s', refused)
+            else:
+                LOG.info('configuration reloaded')
+                agent_service.reset()
+            sd_notify.notify('READY=1')
+    finally:
+        agent_service.stop()
+    return 1 if agent_service.failed else 0
+
+
+def _refusal(reload: Callable[[], None]) -> str | None:
+    try:
+        reload()
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+class _Signals:
+    """Signals as they come, one at a time. A pipe: the only thing a handler may safely touch."""
+
+    NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP')
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        handler = service.SignalHandler()
+        handler.clear()
+        handler.add_handlers(self.NAMES, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        os.write(self._write, bytes([number]))
+
+    def wait(self) -> str:
+        number = os.read(self._read, 1)[0]
+        return signal.Signals(number).name
+
+
+def lock(run_dir: Path) -> int:
+    """Return the descriptor whose life is the right to be this node's daemon.
+
+    :raises ConfigurationError: another one runs, or the directory cannot be made
+    """
+    path = run_dir / 'agent.lock'
+    try:
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigurationError(f'[agent] run_dir {run_dir}: {error.strerror}') from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigurationError(f'another nested-agent runs on this node ({path})') from error
+    return descriptor
