@@ -93,24 +93,32 @@ class VerifyTest(NodeTestCase):
     def test_the_same_under_policy_disabled(self) -> None:
         node = self.node()
         node.write_file(CONFIG, DISABLED)
-        found = check(node)
-        self.assertEqual((0, 'compliant'), (found.code, found.state))
-        self.assertEqual('True/Disabled', found['NestedRuntime'])
-        self.assertEqual('True/OptionDisabled', found['NestedPersistent'])
-        self.assert_runtime(node, found, on=False)
-
-        reload_module(node, 'nested=1')
+        node.write_file(KVM_CONF, 'options kvm_amd nested=1\n')
+        reload_module(node)
         found = check(node)
         self.assertEqual((1, 'drifted'), (found.code, found.state))
-        self.assertEqual(['reload-module'], found.plan)
         self.assertEqual('False/Enabled', found['NestedRuntime'])
-        self.assertEqual('True/OptionDisabled', found['NestedPersistent'])
+        self.assertEqual('False/OptionEnabled', found['NestedPersistent'])
+        self.assertIn(f'{KVM_CONF}:1', found.message('NestedPersistent'))
+        self.assertEqual(['write-modprobe-dropin', 'reload-module'], found.plan)
         self.assert_runtime(node, found, on=True)
 
-        node.write_file(KVM_CONF, '')
+        reload_module(node, 'nested=0')
         found = check(node)
-        self.assertEqual('False/KernelDefault', found['NestedPersistent'])
-        self.assertEqual(['write-modprobe-dropin', 'reload-module'], found.plan)
+        self.assertEqual('drifted', found.state)
+        self.assertEqual('True/Disabled', found['NestedRuntime'])
+        self.assertEqual('False/OptionEnabled', found['NestedPersistent'])
+        self.assert_runtime(node, found, on=False)
+
+        node.write_file(KVM_CONF, 'options kvm_amd nested=0\n')
+        found = check(node)
+        self.assertEqual((0, 'compliant', []), (found.code, found.state, found.plan))
+        self.assertEqual('True/OptionDisabled', found['NestedPersistent'])
+
+        node.reboot()
+        found = check(node)
+        self.assertEqual((0, 'compliant'), (found.code, found.state))
+        self.assert_runtime(node, found, on=False)
 
     def test_an_unsupported_node(self) -> None:
         node = self.node(cpu=UNSUPPORTED)
@@ -118,8 +126,10 @@ class VerifyTest(NodeTestCase):
         self.assertEqual((3, 'unsupported', []), (found.code, found.state, found.plan))
         self.assertEqual('False/HiddenByHypervisor', found['CPUSupported'])
         self.assertIn('vmx', found.message('CPUSupported'))
+        self.assertNotEqual(0, node.run('kvmprobe vmx', check=False).returncode)
         node.write_file(CONFIG, DISABLED)
-        self.assertEqual((0, 'compliant'), (check(node).code, check(node).state))
+        found = check(node)
+        self.assertEqual((0, 'compliant'), (found.code, found.state))
 
     def test_the_module_is_not_loaded(self) -> None:
         node = self.node()
@@ -175,11 +185,12 @@ class VerifyTest(NodeTestCase):
     def test_nothing_on_the_node_is_changed(self) -> None:
         node = self.node()
         check(node)  # what Python and stevedore cache, they cache now
-        node.run('sync && touch /tmp/before')
+        modules = node.read_file('/proc/modules')
+        node.run('touch /tmp/before && sync')
         check(node)
-        changed = node.run('find / -xdev -newer /tmp/before -not -path "/var/log/*" -type f').stdout
+        changed = node.run('find / -xdev -newercm /tmp/before -not -path "/var/log*"').stdout
         self.assertEqual('', changed)
-        self.assertEqual('0\n', node.read_file(NESTED))
+        self.assertEqual(modules, node.read_file('/proc/modules'))
 
     def test_a_captured_tree_is_judged_alike(self) -> None:
         node = self.node()
