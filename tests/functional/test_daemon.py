@@ -129,6 +129,20 @@ class DaemonTest(base.BaseTestCase):
         self.daemon.nova_conf.write_text('[libvirt]\ncpu_mode = none\n')
         self.daemon.report_after(report.sequence)
 
+    def test_the_password_is_nowhere(self):
+        url = 'rabbit://agent:topsecret@127.0.0.1:1/'
+        self.daemon.configure(f'[DEFAULT]\ntransport_url = {url}\ndebug = true\n')
+        self.daemon.start_and_settle()
+        self.daemon.says('RPC: connecting to 127.0.0.1:1')
+        self.daemon.signal(signal.SIGHUP)
+        self.daemon.says('configuration reloaded')
+        self.daemon.signal(signal.SIGUSR2)
+        self.daemon.says('Guru Meditation')
+        self.daemon.signal(signal.SIGTERM)
+        self.assertEqual(0, self.daemon.wait())
+        self.assertNotIn('topsecret', self.daemon.log.read_text())
+        self.assertNotIn('topsecret', (self.daemon.state_dir / 'report.json').read_text())
+
     def test_one_process_without_eventlet(self):
         self.daemon.start_and_settle()
         proc = Path('/proc', str(self.daemon.process.pid))

@@ -15,6 +15,8 @@ from tests.node.bed.node import Node
 CHECKOUT = Path(__file__).parents[2]
 UNIT = 'nested-agent.service'
 CONFIG = '/etc/nested-agent/nested-agent.conf'
+# Read too, without being asked for, and after the file.
+DROPIN = '/etc/nested-agent/nested-agent.conf.d/50-test.conf'
 KVM_CONF = '/etc/modprobe.d/kvm.conf'
 NOVA_CONF = '/etc/nova/nova.conf'
 HOST = 'compute-1'
@@ -36,7 +38,8 @@ def install(node: Node, options: str = '', unit: str = '') -> None:
 
 
 def configure(node: Node, options: str = '') -> None:
-    node.write_file(CONFIG, f'{options}\n[agent]\ninterval = {NEVER}\n')
+    node.write_file(CONFIG, f'[agent]\ninterval = {NEVER}\n')
+    node.write_file(DROPIN, f'{options}\n')
 
 
 def show(node: Node, name: str) -> str:
