@@ -19,22 +19,22 @@ from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
 import oslo_messaging
 from oslo_config import cfg
 
+from nested_agent.reporting import state_file
 from tests.functional.broker import Broker
 from tests.functional.daemon import Daemon
 
 TICKS = os.sysconf('SC_CLK_TCK')
 
-#: The least an RPC server can be: what oslo.messaging itself costs, with a payload of the size of
-#: a status.
+#: The least an RPC server can be: what oslo.messaging itself costs for the same payload.
 ECHO = """
 from nested_agent import bootstrap
-import sys, oslo_messaging
+import json, sys, oslo_messaging
 from oslo_config import cfg
 class Echo:
     target = oslo_messaging.Target(version='1.0')
     def status(self, context):
         return payload
-payload = {'report': {str(number): 'x' * 60 for number in range(int(sys.argv[2]) // 70)}}
+payload = json.load(open(sys.argv[2]))
 cfg.CONF([])
 server = oslo_messaging.get_rpc_server(
     oslo_messaging.get_rpc_transport(cfg.CONF, sys.argv[1]),
@@ -124,8 +124,9 @@ def requests(broker: Broker, daemon: Daemon, times: int) -> None:
     cfg.CONF([])
     transport = oslo_messaging.get_rpc_transport(cfg.CONF, broker.url)
     report = daemon.stored().report
-    size = len(str(report.to_dict()))
-    echo = subprocess.Popen([sys.executable, '-c', ECHO, broker.url, str(size)])
+    payload = daemon.state_dir / state_file.NAME
+    size = payload.stat().st_size
+    echo = subprocess.Popen([sys.executable, '-c', ECHO, broker.url, str(payload)])
     try:
         targets = {
             'nested-agent get_status': ('nested_agent', report.host, 'get_status'),
