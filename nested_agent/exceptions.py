@@ -17,6 +17,10 @@ class UsageError(NestedAgentError):
     """The command line asks for something that cannot be; the message says what can."""
 
 
+class NotPermittedError(UsageError):
+    """Whoever asks may not do that on this node; the message says who may."""
+
+
 class NoReportError(NestedAgentError):
     """There is no report to show; the message says why."""
 
@@ -43,3 +47,35 @@ class IncompatibleAgentError(RPCError):
 
 class RemoteError(RPCError):
     """The agent answered that it could not do what it was asked."""
+
+
+class RemediationRefusedError(RPCError):
+    """The agent did not do what it was asked and changed nothing; the message says why."""
+
+
+class RemoteNotPermittedError(RemediationRefusedError):
+    """That node does not allow it to be done by RPC; the message names the option."""
+
+
+class RemoteBusyError(RemediationRefusedError):
+    """A remediation is under way on that node already, or fixes are paused there."""
+
+
+class StepError(NestedAgentError):
+    """A step of a remediation cannot be done, or was not; the message says why and what to do."""
+
+
+class BusyError(StepError):
+    """Not now: something uses what would change. Not a failure; it is tried again when idle."""
+
+
+class RemediationError(NestedAgentError):
+    """Nothing can be remediated now; the message says why. Nothing was changed."""
+
+
+class RemediationBusyError(RemediationError):
+    """Another remediation is under way on this node, or fixes are paused."""
+
+
+class RecordError(NestedAgentError):
+    """What the agent wrote down about its own changes cannot be read or written; names the file."""

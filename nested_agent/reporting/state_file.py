@@ -3,14 +3,11 @@
 Written by the daemon alone, whole or not at all; every local user may read it.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
-import stat
-import tempfile
 from pathlib import Path
 
+from nested_agent import durable
 from nested_agent.exceptions import ReportFormatError
 from nested_agent.model import Report
 
@@ -58,7 +55,7 @@ def read(state_dir: Path) -> Stored | None:
     """
     file = state_dir / NAME
     try:
-        data = json.loads(_content(file))
+        data = json.loads(durable.content(file, LIMIT))
         if not isinstance(data, dict):
             raise ReportFormatError(f'a mapping is expected, not {type(data).__name__}')
         report = Report.from_dict(data.get('report'))
@@ -73,17 +70,6 @@ def read(state_dir: Path) -> Stored | None:
         raise ReportFormatError(f'{file}: {error}') from error
 
 
-def _content(file: Path) -> bytes:
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, 'rb') as opened:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError('not a regular file')
-        data = opened.read(LIMIT + 1)
-    if len(data) > LIMIT:
-        raise ValueError(f'larger than {LIMIT} bytes')
-    return data
-
-
 def write(state_dir: Path, stored: Stored) -> None:
     """Replace the file, in one step.
 
@@ -94,13 +80,5 @@ def write(state_dir: Path, stored: Stored) -> None:
         'interval': stored.interval,
         'running': stored.running,
     }
-    fd, name = tempfile.mkstemp(prefix=f'.{NAME}.', dir=state_dir)
-    try:
-        with os.fdopen(fd, 'w') as file:
-            json.dump(data, file)
-            os.fchmod(file.fileno(), 0o644)
-        Path(name).replace(state_dir / NAME)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    # Not synced: the next one comes soon, and after a power cut it is stale anyway.
+    durable.replace(state_dir / NAME, json.dumps(data).encode(), synced=False)
