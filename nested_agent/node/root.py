@@ -4,13 +4,16 @@ Paths are always given as the node sees them (``/proc/cpuinfo``). A captured tre
 without ever following a link out of it.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ from nested_agent.facts import Unread
 # Far above every file read here; keeps a wrong path (a disk image) from filling memory.
 READ_LIMIT = 4 << 20
 LINK_LIMIT = 40
+KILL_SECONDS = 2.0
 
 # A clean environment: no LD_*, no PYTHON*, no MODPROBE_OPTIONS, messages in English.
 ENVIRONMENT = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL': 'C'}
@@ -44,6 +48,19 @@ def unread(source: str, error: OSError) -> Unread:
     """Return why ``source`` could not be read, by errno name."""
     name = errno.errorcode.get(error.errno, 'EUNKNOWN') if error.errno else type(error).__name__
     return Unread(shown(source), name, error.strerror or str(error))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a command with all it started, unless it has ended, and let go of its output."""
+    # Not poll(): until it is waited for its number is nobody else's, and it may have children.
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        # What hangs in the kernel cannot be killed; it is not waited for.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(KILL_SECONDS)
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
 
 
 class Root:
@@ -203,32 +220,49 @@ class Root:
         if self.live:
             yield from sorted(int(name) for name in self.names('/proc') if name.isdigit())
 
-    def run(self, command: Sequence[str], *, timeout: float) -> Completed | Unread:
-        """Run a command that only reads, with a clean environment, and wait for it.
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float,
+        alive: Callable[[], object] = lambda: None,
+    ) -> Completed | Unread:
+        """Run a command, with a clean environment, and wait for it.
 
         :param command: an absolute path and its arguments
         :param timeout: seconds after which it is killed
+        :param alive: called every second meanwhile
         """
         shown = ' '.join(command)
         if not self.live:
             return Unread(shown, 'NotAvailable', 'commands are not run for a captured tree')
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 env=ENVIRONMENT,
                 cwd='/',
-                check=False,
                 encoding='utf-8',
                 errors='replace',
+                process_group=0,
             )
-        except subprocess.TimeoutExpired:
-            return Unread(shown, 'Timeout', f'no answer within {timeout:g} s')
         except OSError as error:
             return unread(shown, error)
-        return Completed(done.returncode, done.stdout, done.stderr)
+        end = time.monotonic() + timeout
+        try:
+            while True:
+                left = end - time.monotonic()
+                try:
+                    stdout, stderr = process.communicate(timeout=max(min(left, 1.0), 0.0))
+                    return Completed(process.returncode, stdout, stderr)
+                except subprocess.TimeoutExpired:
+                    alive()
+                    if left <= 0:
+                        return Unread(shown, 'Timeout', f'no answer within {timeout:g} s')
+        finally:
+            _end(process)
 
     def filtered(self, command: Sequence[str], source: int, *, timeout: float) -> Iterator[bytes]:
         """Yield what a filter such as ``zstd -dc`` makes of an open file, from its offset on.

@@ -36,7 +36,13 @@ class FakeRoot(Root):
             return super().ioctl(fd, request, argument)
         return self.ioctls(request, argument)
 
-    def run(self, command: Sequence[str], *, timeout: float) -> Completed | Unread:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float,
+        alive: Callable[[], object] = lambda: None,
+    ) -> Completed | Unread:
         shown = ' '.join(command)
         self.ran.append(shown)
         if not self.live:

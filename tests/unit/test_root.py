@@ -1,12 +1,18 @@
 """The seam: nothing is read outside the root, and commands are bounded."""
 
+import contextlib
 import errno
 import os
+import signal
+import time
+import types
 from pathlib import Path
+from unittest import mock
 
 from oslotest import base
 
 from nested_agent.facts import Unread
+from nested_agent.node import root as root_module
 from nested_agent.node.root import Root
 from tests.unit.fakes import make_tree
 
@@ -99,6 +105,107 @@ class CapturedTreeTest(base.BaseTestCase):
         root = self.tree({'/proc/7/root/etc/a': '-> /secret', '/secret': 'host'})
         error = self.assertRaises(OSError, root.below('/proc/7/root').read_text, '/etc/a')
         self.assertEqual(errno.ENOENT, error.errno)
+
+
+class CommandTest(base.BaseTestCase):
+    """What becomes of a command and of what it starts; each tells its pids by a file."""
+
+    def setUp(self):
+        super().setUp()
+        directory = make_tree({'/x': ''})
+        self.addCleanup(directory.cleanup)
+        self.told = Path(directory.name, 'pids')
+
+    def pids(self):
+        return [int(word) for word in self.told.read_text().split()]
+
+    def overdue(self, script, ready=lambda: True):
+        """Run a script whose time is up as soon as it has told its pids, and ``ready`` says so."""
+        begun = None
+
+        def clock():
+            nonlocal begun
+            if begun is None:  # from which on the time is counted, however fast the script was
+                begun = time.monotonic()
+                return begun
+            told = self.told.exists() and self.told.read_text().endswith('\n')
+            # Should it never tell, the test fails instead of hanging.
+            return begun + 1e6 if told and ready() else time.monotonic()
+
+        clocks = types.SimpleNamespace(monotonic=clock)
+        with mock.patch.object(root_module, 'time', clocks):
+            return Root().run(['/bin/sh', '-c', script, 'sh', str(self.told)], timeout=120)
+
+    def assert_dead(self, pid):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                if Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z':
+                    return
+            except OSError:
+                return
+            time.sleep(0.01)
+        self.fail(f'{pid} still runs')
+
+    def test_its_children_are_killed_with_it(self):
+        done = self.overdue('sleep 600 & echo $$ $! >"$1"; wait')
+        self.assertEqual('Timeout', done.error)
+        for pid in self.pids():
+            self.assert_dead(pid)
+
+    def test_so_are_those_it_left_behind(self):
+        def ended():
+            try:
+                stat = Path(f'/proc/{self.pids()[0]}/stat').read_text()
+            except OSError:
+                return True
+            return stat.rpartition(')')[2].split()[0] == 'Z'
+
+        done = self.overdue('sleep 600 & echo $$ $! >"$1"', ended)
+        self.assertEqual('Timeout', done.error)
+        for pid in self.pids():
+            self.assert_dead(pid)
+
+    def test_one_that_ignores_signals_does_not_hang_us(self):
+        script = 'trap "" TERM INT HUP QUIT; echo $$ >"$1"; while :; do sleep 600; done'
+        self.assertEqual('Timeout', self.overdue(script).error)
+        self.assert_dead(self.pids()[0])
+
+    def test_a_daemon_that_keeps_its_output_open_does_not_hang_us(self):
+        done = self.overdue('setsid sh -c \'echo $$ >"$1"; exec sleep 600\' sh "$1" &')
+        self.addCleanup(os.kill, self.pids()[0], signal.SIGKILL)
+        self.assertEqual('Timeout', done.error)
+
+    def test_alive_is_called_meanwhile(self):
+        script = 'until [ -e "$1" ]; do sleep 0.05; done; echo seen'
+        command = ['/bin/sh', '-c', script, 'sh', str(self.told)]
+        done = Root().run(command, timeout=120, alive=self.told.touch)
+        self.assertEqual((0, 'seen\n'), (done.returncode, done.stdout))
+
+    def test_an_alive_that_raises_ends_it(self):
+        class StopError(Exception):
+            pass
+
+        def alive():
+            with contextlib.suppress(OSError):
+                if self.told.read_text().endswith('\n'):
+                    raise StopError
+
+        command = ['/bin/sh', '-c', 'sleep 600 & echo $$ $! >"$1"; wait', 'sh', str(self.told)]
+        self.assertRaises(StopError, Root().run, command, timeout=120, alive=alive)
+        for pid in self.pids():
+            self.assert_dead(pid)
+
+    def test_much_output_is_kept_whole(self):
+        done = Root().run(['/usr/bin/head', '-c', '3000000', '/dev/zero'], timeout=120)
+        self.assertEqual(3000000, len(done.stdout))
+
+    def test_how_it_ended_is_told(self):
+        done = Root().run(['/bin/sh', '-c', 'echo out; echo err >&2; exit 3'], timeout=120)
+        self.assertEqual((3, 'out\n', 'err\n'), tuple(done))
+
+    def test_it_reads_nothing_from_us(self):
+        self.assertEqual((0, '', ''), tuple(Root().run(['/bin/cat'], timeout=120)))
 
 
 class ThisHostTest(base.BaseTestCase):
