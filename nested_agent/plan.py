@@ -8,7 +8,7 @@ An option of nova is set in the file where it is in force. To be without it, it 
 every name from every file: an earlier line would come into force instead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nested_agent.drivers.base import Driver
 from nested_agent.facts import (
@@ -32,9 +32,14 @@ from nested_agent.model import (
 )
 from nested_agent.policy import Policy
 from nested_agent.verify.judgement import Remedy, vendor_module
-from nested_agent.verify.nova_settings import VIRT_TYPE, file_to_set, guest_cpu_settings
+from nested_agent.verify.nova_settings import (
+    VIRT_TYPE,
+    config_invalid,
+    file_to_set,
+    guest_cpu_settings,
+)
 from nested_agent.verify.persistent import DROPIN
-from nested_agent.verify.verdict import Verdict
+from nested_agent.verify.verdict import NOVA, Verdict
 
 MACHINE = (
     ConditionType.CPU_SUPPORTED,
@@ -42,11 +47,6 @@ MACHINE = (
     ConditionType.KVM_USABLE,
     ConditionType.NESTED_PERSISTENT,
     ConditionType.NESTED_RUNTIME,
-)
-NOVA = (
-    ConditionType.VIRT_TYPE,
-    ConditionType.GUEST_CPU,
-    ConditionType.NOVA_CONFIG_CURRENT,
 )
 #: Reasons that a person can only mend with a reboot.
 REBOOT = frozenset(
@@ -80,9 +80,11 @@ def plan(
         for type_ in NOVA
         if verdict[type_].remedy is Remedy.PERSON
     ]
-    if not policy.wanted or (not stuck and _nests_then(verdict)):
+    kept = not policy.wanted or (not stuck and _nests_then(verdict))
+    if kept:
         nova += _nova(observation, policy, driver, verdict)
-    return tuple(_distinct(module + nova if policy.wanted else nova + module))
+    actions = module + nova if policy.wanted else nova + module
+    return tuple(_distinct([*actions, *_restart(observation, verdict, actions, kept)]))
 
 
 def _nests_then(verdict: Verdict) -> bool:
@@ -138,6 +140,8 @@ def _module(
     why = runtime.condition.message
     if runtime.remedy not in (Remedy.FIX, Remedy.WAIT):
         return
+    # nova-compute is stopped for a reload: not if it would not come back.
+    fix = runtime.remedy is Remedy.FIX and _comes_back(observation, verdict)
     builtin = module is not None and module.state is ModuleState.BUILTIN
     if builtin or observation.kernel.modules_disabled is True:
         yield Action(ActionKind.BY_HAND, 'reboot', None, None, why, Disruption.REBOOT)
@@ -149,6 +153,7 @@ def _module(
             driver.option(policy.wanted),
             why,
             Disruption.NONE,
+            fix,
         )
     else:
         now = module.parameters.get('nested')
@@ -159,6 +164,7 @@ def _module(
             driver.option(policy.wanted),
             why,
             Disruption.KVM_RELOAD,
+            fix,
         )
 
 
@@ -178,30 +184,62 @@ def _nova(
     nova = observation.nova
     if not isinstance(nova, NovaCompute) or isinstance(nova.settings, Unread):
         return
-    judged = verdict[ConditionType.GUEST_CPU]
     guest = guest_cpu_settings(nova.settings)
-    if judged.condition.reason == 'NotLibvirt':
+    if verdict[ConditionType.GUEST_CPU].condition.reason == 'NotLibvirt':
         return
-    if judged.remedy is not Remedy.FIX and refusal(guest):
-        return  # nova-compute would not come back from a restart
-    changed = False
+    if not _comes_back(observation, verdict):
+        return
     for type_, wish in (
         (ConditionType.VIRT_TYPE, {VIRT_TYPE: 'kvm'}),
         (ConditionType.GUEST_CPU, edits(guest, policy, driver)),
     ):
         if verdict[type_].remedy is Remedy.FIX:
-            changed = True
             yield from _edits(nova, nova.settings, wish, verdict[type_].condition.message)
+
+
+def _comes_back(observation: Observation, verdict: Verdict) -> bool:
+    """Whether nova-compute, if it runs, would start again with what is, or will be, on disk."""
+    nova = observation.nova
+    if not isinstance(nova, NovaCompute) or not isinstance(nova.process, NovaProcess):
+        return True
+    if config_invalid(ConditionType.GUEST_CPU, nova):
+        return False
+    judged = verdict[ConditionType.GUEST_CPU]
+    if isinstance(nova.settings, Unread) or judged.condition.reason == 'NotLibvirt':
+        return True
+    return judged.remedy is Remedy.FIX or refusal(guest_cpu_settings(nova.settings)) is None
+
+
+def _restart(
+    observation: Observation, verdict: Verdict, actions: Sequence[Action], kept: bool
+) -> Iterator[Action]:
+    """Yield the one restart that covers the whole plan, if nova-compute runs and needs it.
+
+    :param kept: whether what nova-compute's files promise guests is, or will be, so
+    """
+    nova = observation.nova
+    if not isinstance(nova, NovaCompute) or not isinstance(nova.process, NovaProcess):
+        return
+    if verdict[ConditionType.GUEST_CPU].condition.reason == 'NotLibvirt':
+        return
+    kinds = {action.kind for action in actions if action.executable}
     current = verdict[ConditionType.NOVA_CONFIG_CURRENT]
-    if (changed or current.remedy is Remedy.FIX) and isinstance(nova.process, NovaProcess):
-        yield Action(
-            ActionKind.RESTART_NOVA_COMPUTE,
-            nova.process.unit or f'pid {nova.process.pid}',
-            None,
-            None,
-            'nova-compute reads these options only when it starts',
-            Disruption.NOVA_COMPUTE_RESTART,
-        )
+    if kinds & {ActionKind.SET_NOVA_OPTION, ActionKind.REMOVE_NOVA_OPTION}:
+        why = 'nova-compute reads these options only when it starts'
+    elif kept and current.remedy is Remedy.FIX and _comes_back(observation, verdict):
+        why = current.condition.message
+    elif ActionKind.RELOAD_MODULE in kinds:
+        why = 'it is stopped while the module is reloaded: no guest could start meanwhile'
+    else:
+        return
+    yield Action(
+        ActionKind.RESTART_NOVA_COMPUTE,
+        nova.process.unit or f'pid {nova.process.pid}',
+        None,
+        None,
+        why,
+        Disruption.NOVA_COMPUTE_RESTART,
+    )
 
 
 def _edits(

@@ -27,6 +27,7 @@ class Policy:
     """The options of group ``[policy]``, typed.
 
     :ivar cpu_mode: :data:`ANY_EXPOSING` or one of nova's ``[libvirt] cpu_mode`` values
+    :ivar manage_nova: ``[nova] manage_config``: whether nova-compute's files are ours to edit
     :ivar minimum_kernel: lowest accepted kernel release, (major, minor)
     """
 
@@ -34,6 +35,7 @@ class Policy:
     cpu_mode: str = ANY_EXPOSING
     fix_cpu_mode: FixCPUMode = FixCPUMode.HOST_PASSTHROUGH
     minimum_kernel: tuple[int, int] = (3, 0)
+    manage_nova: bool = True
 
     @property
     def wanted(self) -> bool:

@@ -1,18 +1,28 @@
 """Observation, verdict and plan put together: the Report of one verification."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from nested_agent.drivers import loader
 from nested_agent.drivers.base import Driver
 from nested_agent.facts import Observation
-from nested_agent.model import Report, to_plain
+from nested_agent.model import Remediation, Report, to_plain
 from nested_agent.node.observe import Sources, observe
 from nested_agent.node.root import Root
 from nested_agent.plan import plan
 from nested_agent.policy import Policy
-from nested_agent.verify import verify
+from nested_agent.verify import Verdict, remediable, verify, with_remediable
 from nested_agent.verify.nova_running import running
+
+
+class Judged(NamedTuple):
+    """One verification with all it rests on."""
+
+    observation: Observation
+    driver: Driver | None
+    policy: Policy
+    verdict: Verdict
+    report: Report
 
 
 def make_report(
@@ -21,22 +31,32 @@ def make_report(
     sources: Sources,
     policy: Policy,
     previous: Report | None = None,
+    remediation: Remediation | None = None,
 ) -> Report:
     """Observe the node, verify it and plan; nothing is changed."""
     observation, driver = observe(root, drivers, sources)
-    return judge(observation, driver, policy, previous)
+    return judge(observation, driver, policy, previous, remediation).report
 
 
 def judge(
-    observation: Observation, driver: Driver | None, policy: Policy, previous: Report | None
-) -> Report:
+    observation: Observation,
+    driver: Driver | None,
+    policy: Policy,
+    previous: Report | None,
+    remediation: Remediation | None = None,
+) -> Judged:
     """Verify an observation and plan.
 
     :param previous: the last report, from which ``since`` and what nova-compute is known to run
         with are carried on
+    :param remediation: what is known of earlier fixes; None: nothing, and nothing is judged of it
     """
     verdict = verify(observation, policy, driver, previous)
-    return Report(
+    actions = plan(observation, policy, driver, verdict)
+    if remediation is not None:
+        judgement = remediable(remediation, actions, observation)
+        verdict = with_remediable(verdict, judgement, observation, previous)
+    report = Report(
         host=observation.host,
         time=observation.time,
         boot_id=observation.boot_id if isinstance(observation.boot_id, str) else None,
@@ -44,10 +64,12 @@ def judge(
         policy=_plain_policy(policy),
         state=verdict.state,
         conditions=verdict.conditions,
-        plan=plan(observation, policy, driver, verdict),
+        plan=actions,
         observation=_plain_observation(observation),
         nova_running=running(observation.nova, previous),
+        remediation=remediation,
     )
+    return Judged(observation, driver, policy, verdict, report)
 
 
 def first(report: Report) -> Report:

@@ -21,4 +21,14 @@ OPTS = [
         mutable=True,
         help='Configuration directory of nova-compute, as for ``config_file``.',
     ),
+    cfg.BoolOpt(
+        'manage_config',
+        default=True,
+        mutable=True,
+        help=(
+            "Whether the agent may edit nova-compute's configuration files. False where another "
+            'tool writes them: what is wrong there is then said, not changed. What Kolla, EDPM, '
+            'TripleO, OpenStack-Ansible or a snap writes is never edited.'
+        ),
+    ),
 ]

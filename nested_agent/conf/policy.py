@@ -68,4 +68,5 @@ def policy(conf: cfg.ConfigOpts) -> Policy:
         group.cpu_mode,
         FixCPUMode(group.fix_cpu_mode),
         (int(major), int(minor)),
+        conf.nova.manage_config,
     )

@@ -120,12 +120,16 @@ def _running(root: Root, found: nova_process.Found) -> NovaCompute:
     environment = {} if isinstance(process.environment, Unread) else process.environment
     files, settings = nova_config.evaluate(inner, order.files, environment)
     manager = _manager(root, inner, process, [file.path for file in files])
-    directories = tuple(
-        ConfigFile(nova_config.shown(path), nova_files.changed(inner, path))
-        for path in order.directories
-    )
+    directories = _directories(inner, order)
     return NovaCompute(
         process, found_by, manager, found.root, files, settings, found.others, directories
+    )
+
+
+def _directories(root: Root, order: nova_files.Order) -> tuple[ConfigFile, ...]:
+    return tuple(
+        ConfigFile(nova_config.shown(path), nova_files.changed(root, path))
+        for path in order.directories
     )
 
 
@@ -147,7 +151,8 @@ def _stopped(
     manager = layout.manager
     if manager is Manager.UNKNOWN and root.exists(VENVS):
         manager = Manager.OPENSTACK_ANSIBLE
-    return NovaCompute(process, found_by, manager, '/', files, settings)
+    directories = _directories(root, order)
+    return NovaCompute(process, found_by, manager, '/', files, settings, directories=directories)
 
 
 def _layout(root: Root) -> tuple[Layout, nova_files.Order | Unread]:

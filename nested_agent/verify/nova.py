@@ -53,7 +53,7 @@ def _guest_cpu(
         about = models if models and models.value else mode
         return false(type_, reason, f'{place(about)}{message}{hint}', remedy, observed)
     if not policy.wanted:
-        return _unwanted(nova, settings, driver, guest)
+        return _unwanted(nova, settings, policy, driver, guest)
     once = ''
     if guest.virt_type != 'kvm':
         if virt.remedy is not Remedy.FIX:
@@ -96,17 +96,21 @@ def _remedy(
     if not wish:
         asked = f'[policy] cpu_mode {policy.cpu_mode}, fix_cpu_mode {policy.fix_cpu_mode}'
         return Remedy.PERSON, f'; {asked} leave no way to mend it'
-    return who_changes(nova, settings, wish)
+    return who_changes(nova, settings, wish, policy)
 
 
 def _unwanted(
-    nova: NovaCompute, settings: Mapping[str, Setting], driver: Driver, guest: GuestCPU
+    nova: NovaCompute,
+    settings: Mapping[str, Setting],
+    policy: Policy,
+    driver: Driver,
+    guest: GuestCPU,
 ) -> Judgement:
     """Judge under policy disabled: only an explicit request for the flag is in the way."""
     type_ = ConditionType.GUEST_CPU
     observed = guest.cpu_mode or 'unset'
     if any(requires(flag, driver) for flag in guest.extra_flags):
-        remedy, hint = who_changes(nova, settings, (FLAGS,))
+        remedy, hint = who_changes(nova, settings, (FLAGS,), policy)
         return false(
             type_,
             'FlagRequired',
@@ -140,7 +144,7 @@ def _virt_type(observation: Observation, policy: Policy, kvm: Judgement) -> Judg
     if value != 'qemu':
         hint = '; its containers would be lost: move them away and set virt_type to kvm by hand'
         return false(type_, 'NotKVM', f'{message}{hint}', Remedy.PERSON, value)
-    remedy, hint = who_changes(nova, settings, (VIRT_TYPE,))
+    remedy, hint = who_changes(nova, settings, (VIRT_TYPE,), policy)
     if remedy is Remedy.FIX and kvm.condition.status is not Status.TRUE:
         # Never written before KVM is seen to work: every new guest would fail.
         remedy, hint = Remedy.NONE, '; it is set to kvm once KVM is usable'

@@ -15,10 +15,14 @@ from nested_agent.facts import (
 )
 from nested_agent.guest_cpu import FLAGS, MODE, MODELS
 from nested_agent.model import ConditionType, Status
+from nested_agent.policy import Policy
 from nested_agent.verify.judgement import Judgement, Remedy, unknown, unread
 
 VIRT_TYPE = 'libvirt.virt_type'
 COMPUTE_DRIVER = 'DEFAULT.compute_driver'
+
+#: The agent's own file in a configuration directory that nova-compute reads last.
+OWN_FILE = 'zz-nested-agent.conf'
 
 #: Where to make a change that the owner of the configuration does not revert.
 PLACE_TO_CHANGE: Mapping[Manager, str] = {
@@ -125,27 +129,48 @@ def guest_cpu_settings(settings: Mapping[str, Setting]) -> GuestCPU:
 def file_to_set(nova: NovaCompute, setting: Setting | None) -> str | None:
     """Return the file where a new value of an option will be in force, or None.
 
-    Where it is in force now, else the last file that is read.
+    Where it is in force now, else the last file that is read; or, where that is in a directory of
+    small files, a small file of the agent's own behind it.
     """
     if setting and isinstance(setting.where, Location):
         return setting.where.file
     # --config-file /dev/null is how the default files are turned off.
     files = [file.path for file in nova.files if not file.path.startswith('/dev/')]
-    return files[-1] if files else None
+    if not files:
+        return None
+    directory, _, last = files[-1].rpartition('/')
+    listed = directory in {each.path for each in nova.directories} and last.endswith('.conf')
+    # A file that was named as well makes a directory look as if it were read last.
+    if listed and directory.endswith('.d') and files.count(files[-1]) == 1 and last < OWN_FILE:
+        return f'{directory}/{OWN_FILE}'
+    return files[-1]
 
 
 def who_changes(
-    nova: NovaCompute, settings: Mapping[str, Setting], options: Iterable[str]
+    nova: NovaCompute, settings: Mapping[str, Setting], options: Iterable[str], policy: Policy
 ) -> tuple[Remedy, str]:
     """Return who can change these options, and what to add to the message."""
+    files = []
     for option in options:
         setting = settings.get(option)
         if setting and isinstance(setting.where, str):
             hint = f'; {setting.where} comes from the environment of nova-compute'
             return Remedy.PERSON, hint
-        if file_to_set(nova, setting) is None:
+        file = file_to_set(nova, setting)
+        if file is None:
             return Remedy.PERSON, '; nova-compute reads no file that could say so'
+        files.append(file)
     if nova.manager in PLACE_TO_CHANGE:
         change = PLACE_TO_CHANGE[nova.manager]
         return Remedy.PERSON, f'; managed by {nova.manager}, change {change}'
+    if nova.root != '/':
+        return Remedy.PERSON, (
+            f'; nova-compute has a file system of its own ({nova.root}), change what that is made '
+            'from'
+        )
+    if not policy.manage_nova:
+        where = ', '.join(dict.fromkeys(files))
+        return Remedy.PERSON, (
+            f'; [nova] manage_config is false, so change it where {where} is written from'
+        )
     return Remedy.FIX, ''

@@ -124,11 +124,12 @@ def _reload_remedy(
         return Remedy.NONE, f'whether {name} is in use is not known ({why})'
     if module.refcnt == 0:
         return Remedy.FIX, f'reload {name}, which is idle'
-    return Remedy.WAIT, f'{name} is in use{_held_by(observation)}: reload it when idle, or reboot'
+    who = held_by(observation.holders)
+    return Remedy.WAIT, f'{name} is in use{who}: reload it when idle, or reboot'
 
 
-def _held_by(observation: Observation) -> str:
-    holders = observation.holders
+def held_by(holders: Holders | Unread | None) -> str:
+    """Return who keeps a module in use, to follow these words; empty where that is not known."""
     if not isinstance(holders, Holders):
         return ''
     names = [f'{each.guest or each.command} (pid {each.pid})' for each in holders.processes[:3]]

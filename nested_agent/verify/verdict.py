@@ -13,6 +13,13 @@ from nested_agent.verify.nova_running import nova_config_current
 from nested_agent.verify.persistent import nested_persistent
 from nested_agent.verify.runtime import nested_runtime
 
+#: Conditions of nova-compute.
+NOVA = (
+    ConditionType.VIRT_TYPE,
+    ConditionType.GUEST_CPU,
+    ConditionType.NOVA_CONFIG_CURRENT,
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
@@ -56,6 +63,8 @@ def verify(
         virt,
         nova_config_current(observation, previous),
     ]
+    if policy.wanted and runtime.remedy is Remedy.WAIT:
+        judgements = [_after_the_module(each) for each in judgements]
     cannot = cpu.condition.status is Status.TRUE and cpu.condition.reason in CANNOT
     if not policy.wanted and cannot and runtime.condition.status is Status.TRUE:
         judgements = [_moot(each) for each in judgements]
@@ -63,6 +72,27 @@ def verify(
     else:
         state = _state(judgements)
     return Verdict(state, tuple(_since(each, observation, previous) for each in judgements))
+
+
+def _after_the_module(judgement: Judgement) -> Judgement:
+    """Return when nova-compute can promise guests what the module does not give them yet."""
+    condition = judgement.condition
+    if condition.type not in NOVA or judgement.remedy is not Remedy.FIX:
+        return judgement
+    message = f'{condition.message}; it waits for the module, see NestedRuntime'
+    return Judgement(dataclasses.replace(condition, message=message), Remedy.WAIT)
+
+
+def with_remediable(
+    verdict: Verdict, judgement: Judgement, observation: Observation, previous: Report | None
+) -> Verdict:
+    """Return the verdict with what is judged of the agent's own fixes, which rests on the plan."""
+    judgement = _since(judgement, observation, previous)
+    judgements = [*verdict.judgements, judgement]
+    state = verdict.state
+    if judgement.remedy is not Remedy.NONE and state not in (State.UNSUPPORTED, State.BLOCKED):
+        state = _state(judgements)
+    return Verdict(state, tuple(judgements))
 
 
 def _moot(judgement: Judgement) -> Judgement:

@@ -90,7 +90,11 @@ class OrderTest(PlanTestCase):
 
     def test_nova_waits_for_a_module_that_is_busy(self):
         node = amd(nested='0', options='nested=1', refcnt=1, files=nova_conf(self.HOST_MODEL))
-        self.check(node, 'drifted', plan=['reload-module'], GuestCPU='False/HostModelWithoutFlag')
+        report = self.check(
+            node, 'pending', plan=['reload-module'], GuestCPU='False/HostModelWithoutFlag'
+        )
+        self.assertFalse(report.plan[0].now)
+        self.assertIn('waits for the module', self.conditions(report)['GuestCPU'].message)
 
     def test_nova_waits_for_a_module_that_cannot_be_asked(self):
         refused = PermissionError(errno.EACCES, 'Permission denied')

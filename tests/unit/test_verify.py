@@ -195,7 +195,7 @@ class RuntimeTest(NodeTestCase):
         report = self.check(
             amd(nested='0', options='nested=0', files=OFF),
             'drifted',
-            plan=['write-modprobe-dropin', 'reload-module'],
+            plan=['write-modprobe-dropin', 'reload-module', 'restart-nova-compute'],
             NestedRuntime='False/Disabled',
             NestedPersistent='False/OptionDisabled',
         )
@@ -206,7 +206,8 @@ class RuntimeTest(NodeTestCase):
         self.assertEqual(('nested=0', 'nested=1'), (report.plan[1].before, report.plan[1].after))
 
     def test_off_but_right_at_the_next_load(self):
-        self.check(amd(nested='0', options='nested=1'), 'drifted', plan=['reload-module'])
+        plan = ['reload-module', 'restart-nova-compute']
+        self.check(amd(nested='0', options='nested=1'), 'drifted', plan=plan)
 
     def test_busy_waits(self):
         files = {
@@ -704,7 +705,7 @@ class DisabledTest(NodeTestCase):
             amd(),
             'drifted',
             DISABLED,
-            plan=['write-modprobe-dropin', 'reload-module'],
+            plan=['write-modprobe-dropin', 'reload-module', 'restart-nova-compute'],
             NestedRuntime='False/Enabled',
             NestedPersistent='False/KernelDefault',
             GuestCPU='True/NotRequired',
@@ -729,9 +730,9 @@ class DisabledTest(NodeTestCase):
             DISABLED,
             plan=[
                 'set-nova-option',
-                'restart-nova-compute',
                 'write-modprobe-dropin',
                 'reload-module',
+                'restart-nova-compute',
             ],
             GuestCPU='False/FlagRequired',
         )

@@ -307,7 +307,8 @@ class ReloadTest(MachineTestCase):
     def test_modules_disabled(self):
         report = self.check(self.off({SWITCH: '1\n'}), 'pending', NestedRuntime='False/Disabled')
         self.assertIn('only a reboot changes it', self.messages(report)['NestedRuntime'])
-        self.check(self.off({SWITCH: '0\n'}), 'drifted', plan=['reload-module'])
+        plan = ['reload-module', 'restart-nova-compute']
+        self.check(self.off({SWITCH: '0\n'}), 'drifted', plan=plan)
         absent = amd(nested=None, kvm=GONE, files={SWITCH: '1\n'})
         report = self.check(
             absent,
