@@ -92,10 +92,10 @@ def evaluate(
     contents = []
     for path in paths:
         try:
-            contents.append(_content(root, path))
+            contents.append(content_of(root, path))
         except OSError as error:
             return files, unread(shown(path), error)
-    settings = _settings(paths, contents, environment)
+    settings = settings_of(paths, contents, environment)
     newest = max((file.changed for file in files if isinstance(file.changed, float)), default=0.0)
     if time.time() - newest > SETTLED:
         _Memory.last = (key, settings)
@@ -115,16 +115,25 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode(errors='replace')
 
 
-def _content(root: Root, path: str) -> bytes:
+def content_of(root: Root, path: str) -> bytes:
+    """Return what nova-compute reads from a file.
+
+    :raises OSError: as :meth:`Root.read_bytes`
+    """
     got = root.stat(path)
     if stat.S_ISCHR(got.st_mode) and got.st_rdev == NULL_DEVICE:
         return b''  # --config-file /dev/null turns the default files off
     return root.read_bytes(path)
 
 
-def _settings(
+def settings_of(
     paths: Sequence[str], contents: Sequence[bytes], environment: Mapping[str, str]
 ) -> Mapping[str, Setting] | Unread:
+    """Return what the options come to if these are the files' contents.
+
+    :param paths: in the order they are read; only to say where a value is from
+    :param environment: as of :func:`evaluate`
+    """
     parsed = []
     for path, content in zip(paths, contents, strict=True):
         values = nova_lines.parse(shown(path), content)

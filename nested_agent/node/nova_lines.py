@@ -77,8 +77,7 @@ class _Lines(iniparser.BaseParser):
         return super()._split_key_value(line)
 
     def new_section(self, section: str) -> None:
-        # As cfg._normalize_group_name: [default] is not [DEFAULT].
-        self.section = section if section == DEFAULT else section.lower()
+        self.section = group(section)
 
     def assignment(self, key: str, value: list[str]) -> None:
         if not self.section:
@@ -114,6 +113,11 @@ def parse(path: str, content: bytes) -> Lines | Unread:
     if shell is not None and shell.value not in cfg.ConfigOpts.supported_shell_completion:
         return Unread(str(shell.where), 'InvalidValue', 'shell_completion is no such shell')
     return lines.found
+
+
+def group(section: str) -> str:
+    """Return the group that ``[section]`` is of (oslo_config/cfg.py: _normalize_group_name)."""
+    return section if section == DEFAULT else section.lower()  # [default] is not [DEFAULT]
 
 
 def variable(full: str) -> str:
