@@ -26,6 +26,37 @@ def read(root: Root, release: str | Unread) -> dict[str, Module] | Unread:
     return {name: _module(root, index, name) for name in found}
 
 
+def one(root: Root, release: str | Unread, name: str) -> Module | Unread | None:
+    """Return a module, None where it is neither loaded nor built in."""
+    names = _names(root)
+    if isinstance(names, Unread):
+        return names
+    return _module(root, ModuleIndex(root, release), name) if name in names else None
+
+
+def family(root: Root, release: str | Unread, name: str) -> dict[str, Module] | Unread:
+    """Return a module and those it depends on, as far as present, by name, first to load first."""
+    names = _names(root)
+    if isinstance(names, Unread):
+        return names
+    index = ModuleIndex(root, release)
+    wanted = (*index.dependencies(name), name)
+    return {each: _module(root, index, each) for each in wanted if each in names}
+
+
+def parameter(name: str, parameter: str) -> str:
+    """Return the file that shows a parameter of a module."""
+    return f'{MODULES}/{name}/parameters/{parameter}'
+
+
+def users(root: Root, name: str) -> tuple[str, ...]:
+    """Return the modules that depend on a module and are loaded; none where it cannot be told."""
+    try:
+        return tuple(root.names(f'{MODULES}/{name}/holders'))
+    except OSError:
+        return ()
+
+
 def hypervisors(root: Root) -> tuple[str, ...] | Unread:
     """Return the modules of other hypervisors that are loaded."""
     names = _names(root)

@@ -1,0 +1,34 @@
+"""Proof that the next load of the module applies what it should."""
+
+from nested_agent.exceptions import StepError
+from nested_agent.facts import LoadKind, NextLoad
+from nested_agent.model import ConditionType, Status
+from nested_agent.report import Judged
+from nested_agent.verify.effect import effect, kernel_release, line_of
+
+#: Reasons about what happens at boot alone: a load from the running system is right all the same.
+AT_BOOT = frozenset({'StaleInitramfs', 'InitramfsUnreadable', 'Blacklisted'})
+
+
+def proved(judged: Judged, wanted: bool) -> str:
+    """Return what the next load applies, and what a person has to do for the boot, as a sentence.
+
+    :param judged: by a policy that wants the same
+    :raises StepError: it would not apply it; names the file and line that decide
+    """
+    condition = judged.verdict[ConditionType.NESTED_PERSISTENT].condition
+    load, driver = judged.observation.next_load, judged.driver
+    if driver is None or not isinstance(load, NextLoad) or load.kind is not LoadKind.MODULE:
+        raise StepError(condition.message)
+    release = kernel_release(judged.observation)
+    found = effect(driver, load.module, load.options, release)
+    if found.on(driver, release) != wanted:
+        if condition.reason not in AT_BOOT:
+            raise StepError(condition.message)
+        line = line_of(load.lines, found.number)
+        where = f'{line.where}: ' if line else ''
+        raise StepError(f'{where}"{found.option}" decides what the next load of {load.module} does')
+    if condition.status is not Status.TRUE and condition.reason not in AT_BOOT:
+        raise StepError(condition.message)
+    said = f'the next load of {load.module} has {driver.option(wanted)}'
+    return f'{said}, but {condition.message}' if condition.reason in AT_BOOT else said
