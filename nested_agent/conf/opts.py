@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nested_agent.conf import agent, nova, policy
+from nested_agent.conf import agent, nova, policy, remediation
 
 GROUPS = (
     (agent.GROUP, agent.OPTS),
     (policy.GROUP, policy.OPTS),
     (nova.GROUP, nova.OPTS),
+    (remediation.GROUP, remediation.OPTS),
 )
 
 

@@ -1,0 +1,1 @@
+"""Runs plans: who may, when, in which order, and what if it fails or is interrupted."""

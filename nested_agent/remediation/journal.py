@@ -1,0 +1,187 @@
+"""The write-ahead journal: what a run is about to change, and how to undo it.
+
+``journal.json`` in the state directory exists while a run is under way, and is left by one that
+was interrupted. Every change of it is on the disk before the node is touched.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from nested_agent import durable
+from nested_agent.exceptions import RecordError
+from nested_agent.model import Action, State, Trigger, to_plain
+
+NAME = 'journal.json'
+VERSION = 1
+
+
+class Phase(enum.StrEnum):
+    """Where the run is."""
+
+    APPLYING = 'applying'
+    UNDOING = 'undoing'
+    KEEPING = 'keeping'  # all is done and verified; what only undo needed is being removed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One step that was begun.
+
+    :ivar step: name of its kind
+    :ivar actions: which of the run's actions it carries out, by number
+    :ivar done: whether it was verified
+    :ivar kept: it stays, whatever becomes of later steps
+    """
+
+    step: str
+    undo: Mapping[str, Any]
+    actions: tuple[int, ...]
+    done: bool = False
+    kept: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Header:
+    """What the run is, as in :class:`nested_agent.model.Run`."""
+
+    id: str
+    trigger: Trigger
+    who: str
+    began: float
+    boot_id: str | None
+    before: Mapping[str, str]
+    state_before: State
+    actions: tuple[Action, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What the journal holds.
+
+    :ivar recoveries: how often it was tried to put the run right after it was interrupted
+    """
+
+    header: Header
+    phase: Phase = Phase.APPLYING
+    entries: tuple[Entry, ...] = ()
+    recoveries: int = 0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return what the file holds.
+
+        :raises KeyError, TypeError, ValueError: it is not of this form
+        """
+        if data['version'] != VERSION:
+            raise ValueError(f'version {data["version"]}, only {VERSION} is known')
+        header = data['header']
+        return cls(
+            Header(
+                str(header['id']),
+                Trigger(header['trigger']),
+                str(header['who']),
+                float(header['began']),
+                header['boot_id'],
+                dict(header['before']),
+                State(header['state_before']),
+                tuple(Action.from_dict(each) for each in header['actions']),
+            ),
+            Phase(data['phase']),
+            tuple(
+                Entry(
+                    str(each['step']),
+                    dict(each['undo']),
+                    tuple(int(number) for number in each['actions']),
+                    bool(each['done']),
+                    bool(each['kept']),
+                )
+                for each in data['entries']
+            ),
+            int(data['recoveries']),
+        )
+
+
+class Journal:
+    """The file and what it holds; every method has it on the disk when it returns.
+
+    :raises RecordError: by every method: it cannot be written
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / NAME
+        self._record: Record | None = None
+
+    def read(self) -> Record | None:
+        """Return what an interrupted run left, None if nothing, and go on from there.
+
+        :raises RecordError: it cannot be read or understood
+        """
+        data = durable.read_json(self.path)
+        try:
+            self._record = None if data is None else Record.from_dict(data)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RecordError(
+                f'{self.path} cannot be understood ({type(error).__name__}: {error}): an '
+                'interrupted remediation cannot be put right; look at what it lists, then remove it'
+            ) from error
+        return self._record
+
+    @property
+    def record(self) -> Record:
+        """What it holds now."""
+        assert self._record is not None  # noqa: S101  # for the type checker
+        return self._record
+
+    def begin(self, header: Header) -> None:
+        """Begin a run."""
+        self._write(Record(header))
+
+    def add(self, entry: Entry) -> None:
+        """Write down a step that is about to be made."""
+        self._change(entries=(*self.record.entries, entry))
+
+    def withdraw(self) -> None:
+        """Take the last step out: it turned out that nothing was changed."""
+        self._change(entries=self.record.entries[:-1])
+
+    def done(self) -> None:
+        """Write down that the last step was verified."""
+        *others, last = self.record.entries
+        self._change(entries=(*others, dataclasses.replace(last, done=True)))
+
+    def keep(self, steps: frozenset[str]) -> None:
+        """Have the done steps of these kinds stay whatever comes."""
+        entries = (
+            dataclasses.replace(each, kept=True) if each.done and each.step in steps else each
+            for each in self.record.entries
+        )
+        self._change(entries=tuple(entries))
+
+    def undone(self, entry: Entry) -> None:
+        """Take out a step that was undone."""
+        self._change(entries=tuple(each for each in self.record.entries if each is not entry))
+
+    def enter(self, phase: Phase) -> None:
+        """Write down that the run goes over to undoing or keeping."""
+        self._change(phase=phase)
+
+    def recovering(self) -> None:
+        """Count another attempt to put the run right."""
+        self._change(recoveries=self.record.recoveries + 1)
+
+    def end(self) -> None:
+        """End the run: there is nothing left to do about it."""
+        durable.remove(self.path)
+        self._record = None
+
+    def _change(self, **fields: Any) -> None:
+        self._write(dataclasses.replace(self.record, **fields))
+
+    def _write(self, record: Record) -> None:
+        plain = to_plain(record)
+        assert isinstance(plain, dict)  # noqa: S101  # for the type checker
+        durable.write_json(self.path, {'version': VERSION, **plain})
+        self._record = record

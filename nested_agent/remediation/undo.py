@@ -1,0 +1,91 @@
+"""Undoes, or keeps for good, what a journal lists. What was done already is left as it is."""
+
+import contextlib
+import logging
+from typing import NamedTuple
+
+from nested_agent.actions.modprobe_dropin import WriteDropin
+from nested_agent.actions.module import LoadModule, ReloadModule, UnloadModule
+from nested_agent.actions.nova_compute import StartNova, StopNova
+from nested_agent.actions.nova_file import EditNovaFile
+from nested_agent.actions.restore import RestoreFile
+from nested_agent.actions.site import Site
+from nested_agent.actions.step import Step
+from nested_agent.exceptions import NestedAgentError, RecordError
+from nested_agent.remediation.journal import Entry, Journal, Phase
+
+LOG = logging.getLogger(__name__)
+
+#: Every kind of step there is, by the name it has in the journal.
+STEPS: dict[str, type[Step]] = {
+    step.name: step
+    for step in (
+        WriteDropin,
+        LoadModule,
+        ReloadModule,
+        UnloadModule,
+        EditNovaFile,
+        RestoreFile,
+        StopNova,
+        StartNova,
+    )
+}
+
+
+class Undone(NamedTuple):
+    """What became of undoing one step.
+
+    :ivar message: what was done, or what is left to do by hand
+    """
+
+    entry: Entry
+    message: str
+    good: bool
+
+
+def undo(site: Site, journal: Journal, *, rebooted: bool) -> list[Undone]:
+    """Undo every step that was not kept, the last first, and go on where one cannot be undone.
+
+    A journal that cannot be written does not stop it: at worst what is undone is undone again.
+    """
+    with contextlib.suppress(RecordError):
+        journal.enter(Phase.UNDOING)
+    found = []
+    for entry in reversed(journal.record.entries):
+        if entry.kept:
+            continue
+        site.alive()
+        undone = _undo(site, entry, rebooted)
+        found.append(undone)
+        (LOG.info if undone.good else LOG.error)('undo %s: %s', entry.step, undone.message)
+        if undone.good:
+            with contextlib.suppress(RecordError):
+                journal.undone(entry)
+    return found
+
+
+def _undo(site: Site, entry: Entry, rebooted: bool) -> Undone:
+    try:
+        message = STEPS[entry.step].undo(site, entry.undo, rebooted=rebooted)
+    except (NestedAgentError, OSError) as error:
+        return Undone(entry, f'could not be undone: {error}', good=False)
+    except (KeyError, TypeError, ValueError) as error:
+        # A journal of another version of ours.
+        problem = f'the journal of {entry.step} cannot be understood: {error!r}'
+        return Undone(entry, problem, good=False)
+    return Undone(entry, message, good=True)
+
+
+def keep(site: Site, journal: Journal) -> list[str]:
+    """Have what was done, and not undone, stay; returns what could not be written down."""
+    problems = []
+    undoing = journal.record.phase is Phase.UNDOING
+    for entry in journal.record.entries:
+        if undoing and not entry.kept:
+            continue
+        try:
+            STEPS[entry.step].forget(site, entry.undo)
+        except (NestedAgentError, OSError, KeyError, TypeError, ValueError) as error:
+            LOG.error('keeping %s: %s', entry.step, error)
+            problems.append(f'{entry.step}: {error}')
+    return problems

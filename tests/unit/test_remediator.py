@@ -1,0 +1,542 @@
+"""Whole runs on a simulated node: fixed, busy, failed, interrupted, reverted."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import fixtures
+from oslotest import base
+
+from nested_agent.exceptions import RemediationError
+from nested_agent.model import ActionKind, ConditionType, Result, State, Status, Trigger
+from nested_agent.policy import Nested, Policy
+from nested_agent.remediation.options import Mode, Options
+from nested_agent.remediation.remediator import Remediator
+from nested_agent.remediation.schedule import Schedule
+from nested_agent.verify.persistent import DROPIN
+from tests.unit.simulated import SimulatedNode
+
+CONF = '/etc/nova/nova.conf'
+COMPUTE = '/etc/nova/nova-compute.conf'
+KVM_CONF = '/etc/modprobe.d/kvm.conf'
+NOVA = '[DEFAULT]\n# a comment\n[libvirt]\ncpu_mode = custom\ncpu_models = EPYC\nrx = 1\n'
+WRONG = {KVM_CONF: 'options kvm_amd nested=0\n', CONF: NOVA}
+RIGHT = {KVM_CONF: 'options kvm_amd nested=1\n', CONF: '[libvirt]\ncpu_model_extra_flags = svm\n'}
+OPTIONS = Options(mode=Mode.ENFORCE, splay=0.0)
+DISABLED = Policy(nested=Nested.DISABLED)
+
+
+class Crash(BaseException):
+    """The process is killed."""
+
+
+class SimulatedRemediator(Remediator):
+    """One whose waiting goes by the node's clock."""
+
+    node: SimulatedNode
+
+    def _site(self):
+        node = self.node
+        return dataclasses.replace(super()._site(), sleep=node.sleep, clock=lambda: node.now)
+
+
+class RemediatorTestCase(base.BaseTestCase):
+    policy = Policy()
+    options = OPTIONS
+
+    def setUp(self):
+        super().setUp()
+        # Thousands of small files, each synced: in memory, where there is such a place.
+        if os.access('/dev/shm', os.W_OK):
+            self.useFixture(fixtures.MonkeyPatch('tempfile.tempdir', '/dev/shm'))
+
+    def have(self, files=WRONG, **changes):
+        """Have a node, and something that remediates it."""
+        self.node = SimulatedNode(self, files=dict(files), **changes)
+        self.directory = self.node.state_dir
+        self.remediator = self.another()
+        return self.node
+
+    def another(self):
+        """Return a remediator as another process would have it."""
+        made = SimulatedRemediator(
+            self.node.root,
+            self.node.state_dir,
+            self.node.run_dir,
+            lambda: self.options,
+            lambda status: self.node.look(self.policy, remediation=status),
+            alive=self.node.alive,
+        )
+        made.node = self.node
+        return made
+
+    def fix(self, **arguments):
+        return self.remediator.remediate(Trigger.COMMAND, 'me', **arguments)
+
+    def look(self):
+        return self.node.look(self.policy, remediation=self.remediator.status()).report
+
+    def condition(self, type_=ConditionType.REMEDIABLE):
+        return next(each for each in self.look().conditions if each.type is type_)
+
+    def results(self, run):
+        return [(each.action.kind.value, each.result.value) for each in run.outcomes]
+
+    def files(self):
+        return {name: self.node.read(name) for name in (DROPIN, KVM_CONF, CONF, COMPUTE)}
+
+    def assert_as_before(self, before):
+        """Assert that nothing of a run is left, and that guests and nova-compute can work."""
+        self.assertEqual(before, self.files())
+        self.assert_works()
+
+    def assert_works(self):
+        self.assertIsNotNone(self.node.parameter('nested'))
+        self.assertEqual('active', self.node.systemd.active)
+        self.assertFalse((self.directory / 'journal.json').exists())
+        leftovers = [
+            str(path)
+            for path in Path(self.node.root.base, 'etc').rglob('*')
+            if '.nested-agent' in str(path) and path.name != '.nested-agent'
+        ]
+        self.assertEqual([], leftovers)
+
+    def interrupt(self, place):
+        """Run until the ``place``-th thing happens; returns whether it came to that."""
+        count = 0
+
+        def happens(*_):
+            nonlocal count
+            count += 1
+            if count == place:
+                raise Crash
+
+        real = __import__('nested_agent').durable.write_json
+
+        def write(path, data):
+            happens()
+            real(path, data)
+            happens()
+
+        self.node.before = happens
+        with fixtures.MonkeyPatch('nested_agent.durable.write_json', write):
+            try:
+                self.fix()
+            except Crash:
+                return True
+            finally:
+                self.node.before = lambda _: None
+        return False
+
+
+class EnablingTest(RemediatorTestCase):
+    def test_all_of_it_with_one_restart(self):
+        node = self.have()
+        self.assertEqual(State.DRIFTED, self.look().state)
+        run = self.fix()
+        self.assertEqual(
+            [
+                ('write-modprobe-dropin', 'applied'),
+                ('reload-module', 'applied'),
+                ('set-nova-option', 'applied'),
+                ('remove-nova-option', 'applied'),
+                ('restart-nova-compute', 'applied'),
+            ],
+            self.results(run),
+        )
+        self.assertEqual((Result.APPLIED, State.COMPLIANT), (run.result, run.state_after))
+        self.assertEqual('True/Enabled', run.after['NestedRuntime'])
+        self.assertEqual('False/Disabled', run.before['NestedRuntime'])
+        self.assertEqual((1, 1), (node.systemd.stops, len(node.starts)))
+        self.assertEqual(
+            NOVA.replace('custom', 'host-passthrough').replace('cpu_models = EPYC\n', ''),
+            node.read(CONF),
+        )
+        self.assertEqual(State.COMPLIANT, self.look().state)
+        self.assert_works()
+        self.assertEqual((run,), self.remediator.history())
+        again = self.fix()
+        self.assertEqual((Result.NOOP, ()), (again.result, again.outcomes))
+        self.assertEqual(1, len(node.starts))
+
+    def test_nova_is_not_touched_where_only_the_drop_in_is_missing(self):
+        node = self.have({KVM_CONF: WRONG[KVM_CONF]}, options='nested=1')
+        run = self.fix()
+        self.assertEqual([('write-modprobe-dropin', 'applied')], self.results(run))
+        self.assertEqual((0, 0, []), (node.systemd.stops, len(node.starts), node.loads))
+
+    def test_a_module_that_is_not_loaded(self):
+        node = self.have({KVM_CONF: WRONG[KVM_CONF]}, loaded=False)
+        self.assertEqual(
+            [('write-modprobe-dropin', 'applied'), ('load-module', 'applied')],
+            self.results(self.fix()),
+        )
+        self.assertEqual('1', node.parameter('nested'))
+        self.assertEqual(0, node.systemd.stops)
+
+    def test_a_nova_that_does_not_run_is_not_started(self):
+        node = self.have(nova=False)
+        run = self.fix()
+        self.assertNotIn('restart-nova-compute', dict(self.results(run)))
+        self.assertEqual([], node.starts)
+        self.assertIn('host-passthrough', node.read(CONF))
+
+    def test_on_intel(self):
+        node = self.have({KVM_CONF: 'options kvm_intel nested=0\n', CONF: NOVA}, intel=True)
+        self.assertEqual(State.COMPLIANT, self.fix().state_after)
+        self.assertEqual('Y', node.parameter('nested'))
+
+    def test_only_shown(self):
+        node = self.have()
+        before = self.files()
+        run = self.fix(noop=True)
+        self.assertEqual(
+            (Result.NOOP, {'noop'}), (run.result, set(dict(self.results(run)).values()))
+        )
+        self.assert_as_before(before)
+        self.assertEqual((0, []), (node.systemd.stops, node.loads))
+
+    def test_only_shown_what_would_be_refused(self):
+        self.have()
+        self.node.systemd.properties['LoadState'] = 'not-found'
+        run = self.fix(noop=True)
+        self.assertEqual(Result.NOOP, run.result)
+        self.assertIn('would be refused: ', run.message)
+        self.assertEqual(0, self.remediator.status().failures)
+
+
+class DisablingTest(RemediatorTestCase):
+    policy = DISABLED
+
+    def test_the_reverse(self):
+        node = self.have(RIGHT)
+        run = self.fix()
+        self.assertEqual(State.COMPLIANT, run.state_after, run.message)
+        self.assertEqual('0', node.parameter('nested'))
+        self.assertEqual((1, 1), (node.systemd.stops, len(node.starts)))
+        self.assertNotIn('svm', node.read(CONF))
+        self.assertIn('nested=0', node.read(DROPIN))
+
+    def test_busy(self):
+        node = self.have(RIGHT)
+        node.hold()
+        self.fix()
+        self.assertEqual(State.PENDING, self.look().state)
+        self.assertIn('nested=0', node.read(DROPIN))
+        self.assertNotIn('svm', node.read(CONF))
+        self.assertEqual([], node.loads)
+
+
+class BusyTest(RemediatorTestCase):
+    def test_what_a_guest_uses_is_left_alone(self):
+        node = self.have()
+        node.hold(pid=4711, guest='mine')
+        run = self.fix()
+        self.assertEqual([('write-modprobe-dropin', 'applied')], self.results(run))
+        report = self.look()
+        self.assertEqual(State.PENDING, report.state)
+        runtime = self.condition(ConditionType.NESTED_RUNTIME)
+        self.assertIn('mine (pid 4711)', runtime.message)
+        self.assertEqual((0, [], NOVA), (node.systemd.stops, node.loads, node.read(CONF)))
+        self.assertIsNone(self.schedule().due(report))
+        self.assertEqual(30.0, self.schedule().retry_soon(report))
+        node.release()
+        self.assertEqual(State.COMPLIANT, self.fix().state_after)
+
+    def test_a_guest_that_starts_at_the_last_moment(self):
+        node = self.have()
+        before = {**self.files()}
+
+        def start(command):
+            if ' stop ' in command:
+                node.hold()
+
+        node.before = start
+        run = self.fix()
+        self.assertEqual(
+            [
+                ('write-modprobe-dropin', 'applied'),
+                ('reload-module', 'skipped'),
+                ('set-nova-option', 'skipped'),
+                ('remove-nova-option', 'skipped'),
+                ('restart-nova-compute', 'applied'),
+            ],
+            self.results(run),
+        )
+        self.assertEqual(State.PENDING, run.state_after)
+        self.assertEqual(before[CONF], node.read(CONF))
+        self.assert_works()
+        self.assertEqual(0, self.remediator.status().failures)
+
+    def schedule(self):
+        return Schedule(self.remediator, lambda: self.options)
+
+    def test_a_nova_that_is_still_starting(self):
+        node = self.have()
+        before = node.read(CONF)
+        node.systemd.properties['ActiveState'] = 'activating'
+        run = self.fix()
+        self.assertEqual(Result.APPLIED, run.result)
+        self.assertEqual(
+            {'applied', 'skipped'}, set(dict(self.results(run)).values()), self.results(run)
+        )
+        self.assertEqual((0, [], before), (node.systemd.stops, node.loads, node.read(CONF)))
+        del node.systemd.properties['ActiveState']
+        self.assertEqual(State.COMPLIANT, self.fix().state_after)
+
+
+class FailureTest(RemediatorTestCase):
+    def test_a_load_that_fails_has_all_as_it_was(self):
+        node = self.have(options='nested=0 pause_filter_count=7')
+        before = self.files()
+        node.kernel.failing_loads = 1
+        run = self.fix()
+        self.assertEqual(Result.FAILED, run.result)
+        self.assertEqual(('0', '7'), tuple(map(node.parameter, ('nested', 'pause_filter_count'))))
+        self.assert_as_before(before)
+        self.assertEqual('rolled_back', dict(self.results(run))['write-modprobe-dropin'])
+        status = self.remediator.status()
+        self.assertEqual((1, None), (status.failures, status.gave_up))
+        self.assertEqual((Status.FALSE, 'Failed'), self.short(self.condition()))
+        self.assertEqual(State.DRIFTED, self.look().state)
+
+    def short(self, condition):
+        return condition.status, condition.reason
+
+    def test_a_nova_that_refuses_has_its_old_files_back(self):
+        node = self.have()
+        node.systemd.refuses = lambda content: 'no' if b'host-passthrough' in content else None
+        run = self.fix()
+        self.assertEqual(NOVA, node.read(CONF))
+        self.assertEqual('1', node.parameter('nested'))
+        self.assertEqual(
+            [
+                ('write-modprobe-dropin', 'applied'),
+                ('reload-module', 'applied'),
+                ('set-nova-option', 'rolled_back'),
+                ('remove-nova-option', 'rolled_back'),
+                ('restart-nova-compute', 'failed'),
+            ],
+            self.results(run),
+        )
+        self.assert_works()
+        self.assertIn('is up (pid', run.outcomes[-1].message)
+        # Once with the new files, once with the old ones.
+        self.assertEqual(2, len(node.starts))
+
+    def test_after_so_many_failures_a_person_must_come(self):
+        node = self.have()
+        node.kernel.failing_loads = 100
+
+        def refuse(module, options):
+            return 'no' if 'nested=1' in options else None
+
+        node.kernel.failing_loads = 0
+        node.kernel.refuse = refuse
+        for _ in range(self.options.attempts):
+            self.assertEqual(Result.FAILED, self.fix().result)
+        report = self.look()
+        self.assertEqual(State.BLOCKED, report.state)
+        self.assertEqual((Status.FALSE, 'GaveUp'), self.short(self.condition()))
+        self.assertIsNone(self.schedule().due(report))
+        node.kernel.refuse = lambda *_: None
+        self.remediator.resume('me')
+        report = self.look()
+        self.assertEqual(State.DRIFTED, report.state)
+        self.assertEqual(0.0, self.schedule().due(report))
+
+    def schedule(self):
+        return Schedule(self.remediator, lambda: self.options)
+
+    def test_nothing_without_a_journal(self):
+        self.have()
+        before = self.files()
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.durable.replace', self.no_space))
+        self.assertRaisesRegex(RemediationError, 'without a journal', self.fix)
+        self.assert_as_before(before)
+        self.assertEqual((0, []), (self.node.systemd.stops, self.node.loads))
+
+    def no_space(self, path, data, **options):
+        raise OSError(28, 'No space left on device')
+
+    def test_a_unit_that_is_gone_is_found_out_before_anything_is_stopped(self):
+        node = self.have()
+        before = self.files()
+        node.systemd.properties['LoadState'] = 'not-found'
+        run = self.fix()
+        self.assertEqual(Result.FAILED, run.result)
+        self.assertIn('nothing was changed', run.message)
+        self.assert_as_before(before)
+        self.assertEqual((0, []), (node.systemd.stops, node.loads))
+
+    def test_another_tool_that_changes_it_back(self):
+        node = self.have({KVM_CONF: WRONG[KVM_CONF]}, options='nested=1')
+        for _ in range(self.options.contest_limit):
+            self.assertEqual(Result.APPLIED, self.fix().result)
+            node.write({DROPIN: 'options kvm_amd nested=0\n'})
+        report = self.look()
+        self.assertEqual((Status.FALSE, 'Contested'), self.short(self.condition()))
+        self.assertIn(f'{DROPIN}:1', self.condition().message)
+        self.assertEqual(State.BLOCKED, report.state)
+        self.assertIsNone(self.schedule().due(report))
+        self.remediator.resume()
+        self.assertEqual(0.0, self.schedule().due(self.look()))
+
+
+class PauseTest(RemediatorTestCase):
+    def test_it_stops_fixes_not_verification(self):
+        self.have()
+        schedule = Schedule(self.remediator, lambda: self.options)
+        self.assertEqual(0.0, schedule.due(self.look()))
+        self.remediator.pause(60.0, 'maintenance', 'me')
+        report = self.another().status()
+        self.assertEqual('maintenance', report.pause.reason)
+        self.assertIsNone(schedule.due(self.look()))
+        self.assertEqual(('Paused', State.DRIFTED), (self.condition().reason, self.look().state))
+        self.assertRaisesRegex(
+            RemediationError, 'maintenance', self.remediator.remediate, Trigger.RPC, 'someone'
+        )
+        self.assertEqual(Result.APPLIED, self.fix().result)
+        self.remediator.resume()
+        self.assertIsNone(self.remediator.status().pause)
+
+
+class ScheduleTest(RemediatorTestCase):
+    def test_the_splay(self):
+        self.have()
+        self.options = dataclasses.replace(OPTIONS, splay=1000.0)
+        schedules = [Schedule(self.remediator, lambda: self.options) for _ in range(20)]
+        waits = [schedule.due(self.look()) for schedule in schedules]
+        self.assertTrue(all(0 <= each <= 1000 for each in waits))
+        self.assertGreater(len({round(each) for each in waits}), 5)
+        # It is chosen once, not anew at every look.
+        self.assertLessEqual(schedules[0].due(self.look()), waits[0])
+
+    def test_only_what_the_mode_says(self):
+        self.have()
+        for mode, due in ((Mode.OFF, None), (Mode.NOOP, 0.0), (Mode.ENFORCE, 0.0)):
+            self.options = dataclasses.replace(OPTIONS, mode=mode)
+            schedule = Schedule(self.remediator, lambda: self.options)
+            self.assertEqual(due, schedule.due(self.look()))
+
+    def test_noop_shows_each_plan_once(self):
+        node = self.have()
+        self.options = dataclasses.replace(OPTIONS, mode=Mode.NOOP)
+        schedule = Schedule(self.remediator, lambda: self.options)
+        schedule.act(self.look())
+        self.assertIsNone(schedule.due(self.look()))
+        self.assertEqual([], node.loads)
+        (run,) = self.remediator.history()
+        self.assertEqual((Result.NOOP, Trigger.AUTONOMOUS), (run.result, run.trigger))
+        node.write({CONF: '[libvirt]\n'})
+        self.assertEqual(0.0, schedule.due(self.look()))
+
+    def test_enforce(self):
+        self.have()
+        schedule = Schedule(self.remediator, lambda: self.options)
+        schedule.act(self.look())
+        self.assertEqual(State.COMPLIANT, self.look().state)
+        self.assertIsNone(schedule.due(self.look()))
+
+    def test_after_a_failure_it_waits(self):
+        node = self.have()
+        node.kernel.failing_loads = 1
+        schedule = Schedule(self.remediator, lambda: self.options)
+        schedule.act(self.look())
+        self.assertGreater(schedule.due(self.look()), 30.0)
+
+
+class InterruptedTest(RemediatorTestCase):
+    def test_the_daemon_leaves_alone_what_another_is_at(self):
+        self.have()
+        self.interrupt(20)
+        other = self.another()
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.remediation.lock.PATIENCE', 0.0))
+        with self.remediator._lock.held_here():
+            self.assertIsNone(other.recover())
+            self.assertTrue(other.under_way())
+            self.assertIsNone(other.status().interrupted)
+            self.assertRaisesRegex(
+                RemediationError, 'another remediation', other.remediate, Trigger.COMMAND
+            )
+        self.assertIsNotNone(other.recover())
+
+    def test_a_journal_that_cannot_be_understood_stops_everything(self):
+        self.have()
+        path = self.directory / 'journal.json'
+        path.write_text('{')
+        self.assertRaisesRegex(RemediationError, str(path), self.fix)
+        self.assertIsNone(self.remediator.recover())
+        self.assertEqual('Interrupted', self.condition().reason)
+        self.assertEqual('{', path.read_text())
+
+
+class RevertTest(RemediatorTestCase):
+    def test_everything_is_as_at_first(self):
+        node = self.have()
+        before = self.files()
+        self.fix()
+        self.assertNotEqual(before, self.files())
+        run = self.remediator.revert('me')
+        self.assertEqual((Trigger.REVERT, Result.APPLIED), (run.trigger, run.result), run.message)
+        self.assert_as_before(before)
+        self.assertEqual('0', node.parameter('nested'))
+        self.assertEqual('Paused', self.condition().reason)
+        self.assertEqual(2, len(node.starts))
+        self.assertEqual(
+            {ActionKind.RESTORE_FILE, ActionKind.RELOAD_MODULE, ActionKind.RESTART_NOVA_COMPUTE},
+            {each.action.kind for each in run.outcomes},
+        )
+        again = self.remediator.revert('me')
+        self.assertEqual((Result.NOOP, ()), (again.result, again.outcomes))
+
+    def test_both_ways_and_back(self):
+        self.have()
+        before = self.files()
+        self.fix()
+        self.policy = DISABLED
+        self.fix()
+        self.policy = Policy()
+        self.fix()
+        self.remediator.revert()
+        self.assert_as_before(before)
+
+    def test_a_module_we_loaded_is_unloaded(self):
+        node = self.have({KVM_CONF: WRONG[KVM_CONF]}, loaded=False)
+        self.fix()
+        self.assertEqual('1', node.parameter('nested'))
+        self.remediator.revert()
+        self.assertIsNone(node.parameter('nested'))
+
+    def test_busy(self):
+        node = self.have()
+        before = self.files()
+        self.fix()
+        node.hold()
+        run = self.remediator.revert()
+        self.assertEqual('skipped', dict(self.results(run))['reload-module'])
+        self.assertEqual(before, self.files())
+        self.assertEqual('1', node.parameter('nested'))
+        node.release()
+        self.remediator.revert()
+        self.assertEqual('0', node.parameter('nested'))
+
+    def test_what_people_changed_since_stays(self):
+        node = self.have()
+        self.fix()
+        node.write({CONF: node.read(CONF).replace('rx = 1', 'rx = 2')})
+        self.remediator.revert()
+        self.assertIn('rx = 2', node.read(CONF))
+        self.assertIn('cpu_mode = custom', node.read(CONF))
+        self.assertIn('cpu_models = EPYC', node.read(CONF))
+
+
+class FormatTest(RemediatorTestCase):
+    def test_what_is_kept_is_plain(self):
+        self.have()
+        self.fix()
+        data = json.loads((self.directory / 'history.json').read_text())
+        self.assertEqual('applied', data['runs'][0]['result'])
+        report = self.look()
+        self.assertEqual(report, type(report).from_dict(json.loads(json.dumps(report.to_dict()))))
