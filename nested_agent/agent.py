@@ -1,4 +1,4 @@
-"""The loop: verify, publish, wait for a change or the interval, verify again."""
+"""The loop: verify, publish, mend, wait for a change or the interval, verify again."""
 
 import dataclasses
 import logging
@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from nested_agent.model import Condition, ConditionType, Report, State, Status
+from nested_agent.exceptions import RemediationError
+from nested_agent.mending import Mending
+from nested_agent.model import Condition, ConditionType, Report, Run, State, Status
 from nested_agent.watch import Watcher
 
 LOG = logging.getLogger(__name__)
@@ -40,12 +42,13 @@ class Timing:
 
 
 class Agent:
-    """Keeps one report current.
+    """Keeps one report current, and the node as that report wants it.
 
     :param verify: makes a report, given the last one; never changes the node
     :param channels: called with every report and the one before it, on the loop's thread
     :param watched: paths whose change calls for a new verification
     :param timing: asked before every wait, so it may change
+    :param mending: makes fixes; None: nothing is ever changed
     :param alive: called at every sign of life
     :param last: the report of an earlier run, if any
     """
@@ -57,9 +60,11 @@ class Agent:
         watched: Callable[[Report], Collection[str]],
         timing: Callable[[], Timing],
         *,
+        mending: Mending | None = None,
         alive: Callable[[], object] = lambda: None,
         last: Report | None = None,
     ) -> None:
+        self._mending = mending
         self._verify = verify
         self._channels = channels
         self._watched = watched
@@ -93,6 +98,17 @@ class Agent:
             assert self._current is not None  # noqa: S101  # for the type checker
             return self._current
 
+    def remediate(self, *, noop: bool, who: str) -> Run:
+        """Mend the node, and return when that has ended.
+
+        :raises RemediationError: not now; the message says why
+        """
+        if self._mending is None:
+            raise RemediationError('this agent changes nothing')
+        answer = self._mending.ask(who, noop=noop)
+        self.trigger()
+        return answer.result()
+
     def trigger(self) -> None:
         """Verify soon; may be called from any thread and from a signal handler."""
         os.eventfd_write(self._wake, 1)
@@ -108,16 +124,17 @@ class Agent:
         try:
             while not self._stopping:
                 report = self._turn()
-                if watcher is None:
-                    self._wait(None)
-                    continue
-                self._paths = self._watched(report)
-                # What changed before it was watched would be missed: look once more.
-                if watcher.follow(self._paths):
-                    watcher.drain()
-                    self._turn()
-                self._wait(watcher)
+                if watcher is not None:
+                    self._paths = self._watched(report)
+                    # What changed before it was watched would be missed: look once more.
+                    if watcher.follow(self._paths):
+                        watcher.drain()
+                        report = self._turn()
+                if self._stopping or not (self._mending and self._mending.mend(report)):
+                    self._wait(watcher, report)
         finally:
+            if self._mending:
+                self._mending.close()
             if watcher:
                 watcher.close()
 
@@ -126,6 +143,8 @@ class Agent:
             self._begun += 1
             number = self._begun
         self._alive()
+        if self._mending:
+            self._mending.stand_aside(lambda: self._stopping)
         try:
             report = self._verify(self._last)
         except Exception as error:  # the tick: whatever went wrong becomes a report
@@ -144,11 +163,14 @@ class Agent:
             self._turned.notify_all()
         return report
 
-    def _wait(self, watcher: Watcher | None) -> None:
+    def _wait(self, watcher: Watcher | None, report: Report) -> None:
         """Return when it is time to verify again."""
         timing = self._timing()
         jitter = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # no secret
-        end = time.monotonic() + timing.interval * jitter
+        seconds = [timing.interval * jitter]
+        if self._mending:
+            seconds += self._mending.seconds(report)
+        end = time.monotonic() + min(seconds)
         while not self._stopping:
             self._alive()
             left = end - time.monotonic()

@@ -17,14 +17,16 @@ from oslo_service import service
 
 from nested_agent import sd_notify
 from nested_agent.agent import Agent, Timing
-from nested_agent.conf import policy
-from nested_agent.drivers import loader
+from nested_agent.conf import remediation
 from nested_agent.exceptions import ConfigurationError, ReportFormatError
+from nested_agent.local import Local
+from nested_agent.mending import Mending
 from nested_agent.model import Report
 from nested_agent.node import watched
-from nested_agent.node.observe import Sources, observe
 from nested_agent.node.root import Root
-from nested_agent.report import first, judge
+from nested_agent.remediation.remediator import Remediator
+from nested_agent.remediation.schedule import Schedule
+from nested_agent.report import first
 from nested_agent.reporting import log, state_file
 
 LOG = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ BEATS = 3
 
 #: Seconds for the loop to end what it is at; idle it needs none of it.
 STOP_SECONDS = 10.0
+
+#: Seconds for a remediation to end or be undone; the unit's TimeoutStopSec covers it.
+TRANSACTION_SECONDS = 1500.0
 
 #: Seconds to take leave of the broker. Where there is none nobody is to be told.
 RPC_STOP_SECONDS = 1.0
@@ -49,6 +54,18 @@ class Server(Protocol):
         """Answer no more; returns after ``timeout`` seconds at the latest."""
 
 
+class Asked:
+    """What others may ask of this node, from any thread: the loop, or what is written down."""
+
+    def __init__(self, agent: Agent, remediator: Remediator) -> None:
+        self.report = agent.report
+        self.verify_now = agent.verify_now
+        self.remediate = agent.remediate
+        self.pause = remediator.pause
+        self.resume = remediator.resume
+        self.history = remediator.history
+
+
 class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has no type hints
     """The agent and its channels, as oslo.service starts, reloads and stops them.
 
@@ -59,24 +76,26 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     def __init__(
         self,
         conf: Any,
-        make_server: Callable[[str, Agent], Server] | None,
+        make_server: Callable[[str, Asked], Server] | None,
         root: Root | None = None,
     ) -> None:
         super().__init__()
         self._conf = conf
         self._make_server = make_server
         self._server: Server | None = None
-        self._root = root or Root()
         self._paths: set[str] = set()
-        self._state_dir = Path(conf.agent.state_dir)
         self._watchdog = sd_notify.watchdog_seconds()
         self._read_options()
+        self._node = Local(conf, root, alive=_alive)
+        remediator = self._node.remediator
+        schedule = Schedule(remediator, lambda: remediation.options(conf))
         self.agent = Agent(
             self._verify,
             (log.changes, self._store, self._tell_systemd, self._serve),
             lambda report: self._paths,
             lambda: self._timing,
-            alive=lambda: sd_notify.notify('WATCHDOG=1'),
+            mending=Mending(remediator, schedule, _alive),
+            alive=_alive,
             last=self._last_report(),
         )
         self._thread = threading.Thread(target=self._run, name='agent', daemon=True)
@@ -93,6 +112,12 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         if self._server:
             self._server.stop(RPC_STOP_SECONDS)
         self._thread.join(STOP_SECONDS)
+        if self._node.remediator.at_it:
+            # Half way is the one state to leave a node in never.
+            LOG.info('a remediation is finished or undone first')
+            self._thread.join(TRANSACTION_SECONDS)
+            if self._server:
+                self._server.stop(RPC_STOP_SECONDS)  # whoever asked for it is told
         report = self.agent.report()
         if report:
             self._write(report, running=False)
@@ -120,24 +145,19 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     def _read_options(self) -> None:
         beat = self._watchdog / BEATS if self._watchdog else None
         self._timing = Timing(self._conf.agent.interval, beat)
-        self._policy = policy.policy(self._conf)
-        self._sources = Sources(
-            self._conf.host, self._conf.nova.config_file, self._conf.nova.config_dir
-        )
 
     def _verify(self, previous: Report | None) -> Report:
-        observation, driver = observe(self._root, loader.load(), self._sources)
-        self._paths = watched.paths(observation)
-        report = judge(observation, driver, self._policy, previous)
-        return report if previous else first(report)
+        self._node.previous = previous
+        judged = self._node.look()
+        self._paths = watched.paths(judged.observation) | self._node.remediator.watched()
+        return judged.report if previous else first(judged.report)
 
     def _last_report(self) -> Report | None:
         try:
-            stored = state_file.read(self._state_dir)
+            return self._node.last_report()
         except ReportFormatError as error:
             LOG.warning('the last report is lost: %s', error)
             return None
-        return stored.report if stored else None
 
     def _store(self, report: Report, previous: Report | None) -> None:
         self._write(report, running=True)
@@ -145,7 +165,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     def _write(self, report: Report, *, running: bool) -> None:
         try:
             stored = state_file.Stored(report, self._timing.interval, running)
-            state_file.write(self._state_dir, stored)
+            state_file.write(self._node.state_dir, stored)
         except OSError as error:
             LOG.error('the state file cannot be written: %s', error)
 
@@ -155,8 +175,12 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     def _serve(self, report: Report, previous: Report | None) -> None:
         # The host's name is only known once nova-compute's configuration was read.
         if self._server is None and self._make_server:
-            self._server = self._make_server(report.host, self.agent)
+            self._server = self._make_server(report.host, Asked(self.agent, self._node.remediator))
             self._server.start()
+
+
+def _alive() -> None:
+    sd_notify.notify('WATCHDOG=1')
 
 
 def run(agent_service: AgentService, reload: Callable[[], None]) -> int:

@@ -13,7 +13,6 @@ from oslo_reports import opts as gmr_opts
 from pbr import version
 
 from nested_agent import service
-from nested_agent.agent import Agent
 from nested_agent.cmd import exit_codes
 from nested_agent.conf import load
 from nested_agent.exceptions import ConfigurationError
@@ -47,8 +46,8 @@ def _run(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> int:
         raise ConfigurationError(f'[agent] state_dir {state_dir}: {error.strerror}') from error
     _lock = service.lock(Path(conf.agent.run_dir))  # held until the process ends
 
-    def make_server(host: str, agent: Agent) -> service.Server:
-        return server.Server(conf, host, agent)
+    def make_server(host: str, asked: service.Asked) -> service.Server:
+        return server.Server(conf, host, asked)
 
     def reload() -> None:
         # Tried on a copy: a bad value would make every later look at the option fail.

@@ -22,20 +22,45 @@ ALLOWED = {
     'verify': {'drivers', 'facts', 'guest_cpu', 'model', 'policy'},
     'plan': {'drivers', 'facts', 'guest_cpu', 'model', 'policy', 'verify'},
     'report': {'drivers', 'facts', 'model', 'node', 'plan', 'policy', 'verify'},
-    'reporting': {'exceptions', 'model'},
-    'conf': {'exceptions', 'policy'},
-    'bootstrap': set(),
-    'watch': set(),
-    'sd_notify': set(),
-    'agent': {'model', 'watch'},
-    'rpc': {'exceptions', 'model'},
-    'service': {
-        'agent',
+    'actions': {'drivers', 'durable', 'exceptions', 'facts', 'model', 'node', 'report', 'verify'},
+    'remediation': {
+        'actions',
+        'durable',
+        'exceptions',
+        'facts',
+        'model',
+        'node',
+        'report',
+        'verify',
+    },
+    'reporting': {'durable', 'exceptions', 'model'},
+    'conf': {'exceptions', 'policy', 'remediation'},
+    'local': {
         'conf',
         'drivers',
         'exceptions',
         'model',
         'node',
+        'remediation',
+        'report',
+        'reporting',
+    },
+    'bootstrap': set(),
+    'durable': {'exceptions'},
+    'watch': set(),
+    'sd_notify': set(),
+    'mending': {'exceptions', 'model'},
+    'agent': {'exceptions', 'mending', 'model', 'watch'},
+    'rpc': {'exceptions', 'model'},
+    'service': {
+        'agent',
+        'conf',
+        'exceptions',
+        'local',
+        'mending',
+        'model',
+        'node',
+        'remediation',
         'report',
         'reporting',
         'sd_notify',
@@ -46,6 +71,7 @@ ALLOWED = {
         'conf',
         'drivers',
         'exceptions',
+        'local',
         'model',
         'node',
         'report',
@@ -129,7 +155,7 @@ class LayeringTest(base.BaseTestCase):
 
     def test_only_conf_and_cmd_know_oslo_config_options(self):
         # service reads the options that a reload may change.
-        allowed = {'conf', 'cmd', 'service'}
+        allowed = {'conf', 'cmd', 'local', 'service'}
         for path in files():
             names = set(imports(ast.parse(path.read_text())))
             # node/ evaluates *nova's* options with oslo.config; it never sees ours.

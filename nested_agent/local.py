@@ -1,0 +1,57 @@
+"""This node, put together from our configuration: what the daemon and the commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nested_agent.conf import policy, remediation
+from nested_agent.drivers import loader
+from nested_agent.model import Remediation, Report
+from nested_agent.node.observe import Sources, observe
+from nested_agent.node.root import Root
+from nested_agent.remediation.remediator import Remediator
+from nested_agent.report import Judged, judge
+from nested_agent.reporting import state_file
+
+
+class Local:
+    """The node this process runs on.
+
+    :param conf: our configuration, loaded; its options are read anew at every use
+    :param alive: called at least every few seconds of a remediation
+    """
+
+    def __init__(
+        self, conf: Any, root: Root | None = None, *, alive: Callable[[], object] = lambda: None
+    ) -> None:
+        self._conf = conf
+        self.root = root or Root()
+        self.state_dir = Path(conf.agent.state_dir)
+        #: The report that ``since`` and what nova-compute runs with are carried on from.
+        self.previous: Report | None = None
+        self.remediator = Remediator(
+            self.root,
+            self.state_dir,
+            Path(conf.agent.run_dir),
+            lambda: remediation.options(conf),
+            self._look,
+            alive=alive,
+        )
+
+    def look(self) -> Judged:
+        """Observe the node, verify it and plan; nothing is changed."""
+        return self._look(self.remediator.status())
+
+    def _look(self, status: Remediation) -> Judged:
+        conf = self._conf
+        sources = Sources(conf.host, conf.nova.config_file, conf.nova.config_dir)
+        observation, driver = observe(self.root, loader.load(), sources)
+        return judge(observation, driver, policy.policy(conf), self.previous, status)
+
+    def last_report(self) -> Report | None:
+        """Return the last report the daemon stored, None if there is none.
+
+        :raises ReportFormatError: it cannot be read or understood
+        """
+        stored = state_file.read(self.state_dir)
+        return stored.report if stored else None
