@@ -13,6 +13,13 @@ from nested_agent.conf import load
 from nested_agent.exceptions import (
     ConfigurationError,
     NoReportError,
+    NotPermittedError,
+    RecordError,
+    RemediationBusyError,
+    RemediationError,
+    RemediationRefusedError,
+    RemoteBusyError,
+    RemoteNotPermittedError,
     ReportFormatError,
     RPCError,
     UsageError,
@@ -21,15 +28,24 @@ from nested_agent.model import State
 
 DESCRIPTION = """\
 Verify nested virtualization on an OpenStack compute node: whether guests can
-run their own KVM guests, why, and what would be done about it.
+run their own KVM guests, why, and what would be done about it; and do it.
 """
 EPILOG = """\
-exit codes of check, status and verify:
+exit codes of check, status, verify, plan, and of remediate: the state it left
   0 compliant   1 drifted or pending   2 blocked   3 unsupported
   4 unknown, or the report is stale or not there
+exit codes of revert:
+  0 all is as it was   1 some of it waits until KVM is idle
+  2 something could not be undone: the table says what
+exit codes of history, pause, resume and ping: 0 done
+of all of them, where there is no answer:
   64 usage or configuration error      70 internal error
   69 nobody to ask: no broker, no such agent, no answer in time, another version
-exit codes of ping: 0 the agent answers; 64, 69, 70
+  74 it cannot be done now and nothing was changed: the message says why, such as
+     the agent's record of its changes that cannot be read or written
+  75 another remediation is under way, or fixes of HOST are paused: try again
+  77 not permitted: not root, or [remediation] allow_remote is not set on HOST
+  130 interrupted: a remediation of another node goes on all the same
 """
 
 
@@ -124,16 +140,28 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends with 2, which here means "blocked".
         return exit_codes.USAGE if end.code == 2 else int(end.code or 0)
-    if application.failure is not None:
+    if isinstance(application.failure, Exception):
         return _code(application.failure)
     return result
 
 
+#: The first that fits counts.
+CODES = (
+    (NotPermittedError, exit_codes.NOT_PERMITTED),
+    (RemoteNotPermittedError, exit_codes.NOT_PERMITTED),
+    (RemediationBusyError, exit_codes.BUSY),
+    (RemoteBusyError, exit_codes.BUSY),
+    (RemediationError, exit_codes.IO_ERROR),
+    (RemediationRefusedError, exit_codes.IO_ERROR),
+    (RecordError, exit_codes.IO_ERROR),
+    (ConfigurationError, exit_codes.USAGE),
+    (UsageError, exit_codes.USAGE),
+    (RPCError, exit_codes.UNAVAILABLE),
+    (NoReportError, exit_codes.OF_STATE[State.UNKNOWN]),
+    (ReportFormatError, exit_codes.OF_STATE[State.UNKNOWN]),
+)
+
+
 def _code(failure: BaseException) -> int:
-    if isinstance(failure, ConfigurationError | UsageError):
-        return exit_codes.USAGE
-    if isinstance(failure, RPCError):
-        return exit_codes.UNAVAILABLE
-    if isinstance(failure, NoReportError | ReportFormatError):
-        return exit_codes.OF_STATE[State.UNKNOWN]
-    return exit_codes.INTERNAL
+    fitting = (code for kind, code in CODES if isinstance(failure, kind))
+    return next(fitting, exit_codes.INTERNAL)

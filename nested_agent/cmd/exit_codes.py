@@ -1,6 +1,6 @@
 """Exit codes: a node's state, and those of sysexits.h that are not about the node."""
 
-from nested_agent.model import State
+from nested_agent.model import Result, State
 
 OF_STATE = {
     State.COMPLIANT: 0,
@@ -11,7 +11,22 @@ OF_STATE = {
     State.UNKNOWN: 4,
 }
 
+#: Of a revert: whether everything is as it was before the agent came.
+OF_REVERT = {
+    Result.APPLIED: 0,
+    Result.NOOP: 0,
+    Result.SKIPPED: 1,
+    Result.ROLLED_BACK: 2,
+    Result.FAILED: 2,
+}
+
 USAGE = 64
 #: Nobody could be asked: no broker, no such agent, no answer in time, another version.
 UNAVAILABLE = 69
 INTERNAL = 70
+#: Nothing was changed: as a rule, the agent's record of its changes cannot be read or written.
+IO_ERROR = 74
+#: A remediation is under way already, or fixes are paused there: try again.
+BUSY = 75
+#: Only root may, or [remediation] allow_remote is not set.
+NOT_PERMITTED = 77

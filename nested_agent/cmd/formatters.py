@@ -2,19 +2,23 @@
 
 import argparse
 import csv
-import datetime
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from cliff.formatters import base, table
+from cliff.formatters import base
+
+from nested_agent.cmd import action_rows
+from nested_agent.cmd.tables import Table, moment, printable
+from nested_agent.model import Action, Pause, Remediation
 
 CONDITION_COLUMNS = ('type', 'status', 'reason', 'message')
-ACTION_COLUMNS = ('kind', 'target', 'before', 'after', 'disruption', 'why')
 
 
-class ReportTable(table.TableFormatter):
-    """The state in a line, the conditions in a table, then what would be done in another."""
+class ReportTable(Table):
+    """The state in a line, the conditions in a table, then what would be done in another.
+
+    Below them: whether fixes are paused, and what was done last.
+    """
 
     def emit_one(
         self,
@@ -28,42 +32,42 @@ class ReportTable(table.TableFormatter):
         if parsed_args.columns:
             super().emit_one(column_names, data, stdout, parsed_args)
             return
-        if stdout.isatty() and not parsed_args.max_width:
-            parsed_args.max_width = shutil.get_terminal_size().columns
-        stdout.write(f'{_printable(_headline(report))}\n')
+        stdout.write(f'{printable(_headline(report))}\n')
         for problem in (report['observation'] or {}).get('driver_problems', ()):
-            stdout.write(f'{_printable(problem)}\n')
-        self._table(CONDITION_COLUMNS, report['conditions'], stdout, parsed_args)
+            stdout.write(f'{printable(problem)}\n')
+        self.emit_dicts(CONDITION_COLUMNS, report['conditions'], stdout, parsed_args)
         if report['plan']:
             stdout.write('\nTo become compliant:\n')
-            self._table(ACTION_COLUMNS, report['plan'], stdout, parsed_args)
-
-    def _table(
-        self,
-        columns: Sequence[str],
-        rows: Sequence[Mapping[str, Any]],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
-    ) -> None:
-        values = [
-            ['-' if row[name] is None else _printable(row[name]) for name in columns]
-            for row in rows
-        ]
-        self.emit_list([name.upper() for name in columns], values, stdout, parsed_args)
+            plan = [action_rows.gist(Action.from_dict(each)) for each in report['plan']]
+            self.emit_dicts(tuple(plan[0]), plan, stdout, parsed_args)
+        if report['remediation']:
+            told = list(_remediation(Remediation.from_dict(report['remediation'])))
+            stdout.write(''.join(f'\n{printable(line)}' for line in told) + '\n' * bool(told))
 
 
 def _headline(report: Mapping[str, Any]) -> str:
-    moment = datetime.datetime.fromtimestamp(report['time'], datetime.UTC)
     policy = f'policy: nested {report["policy"]["nested"]}'
     driver = f'driver: {report["driver"] or "none"}'
     state = report['state'].upper()
     stale = f'  STALE: {report["stale"]}' if report.get('stale') else ''
-    return f'{report["host"]}: {state}  ({policy}; {driver}; {moment:%Y-%m-%d %H:%M:%SZ}){stale}'
+    return f'{report["host"]}: {state}  ({policy}; {driver}; {moment(report["time"])}){stale}'
 
 
-def _printable(text: str) -> str:
-    """Return text that cannot speak to the terminal: what it names may be somebody else's."""
-    return ''.join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def _remediation(remediation: Remediation) -> Iterator[str]:
+    if remediation.pause:
+        yield paused(remediation.pause)
+    run = remediation.last_run
+    if run:
+        yield (
+            f'Last run: {moment(run.ended)}, {run.trigger}'
+            f'{f" by {run.who}" if run.who else ""}: {run.result}; {run.message}'
+        )
+
+
+def paused(pause: Pause) -> str:
+    """Return what a pause comes to, as a sentence."""
+    until = '"nested-agentctl resume"' if pause.until is None else moment(pause.until)
+    return f'Paused until {until} by {pause.who or "nobody in particular"}: {pause.reason}'
 
 
 class ConditionsCSV(base.SingleFormatter):

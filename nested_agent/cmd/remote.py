@@ -36,7 +36,18 @@ def host(text: str) -> str:
     return text
 
 
-class RemoteCommand(command.Command):
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add ``HOST``, which may be left out: then this node is meant."""
+    parser.add_argument(
+        'host',
+        metavar='HOST',
+        nargs='?',
+        type=host,
+        help='name of another node, whose agent is asked by RPC (default: this node)',
+    )
+
+
+class Remote(command.Base):
     """A command that can ask an agent over RPC."""
 
     #: Seconds, unless --timeout says otherwise.
@@ -78,11 +89,14 @@ class RemoteCommand(command.Command):
         return Client(conf)
 
 
-class ReportCommand(RemoteCommand):
+class RemoteCommand(Remote, command.Command):
+    """A command that shows one thing, and can ask an agent for it."""
+
+
+class ReportCommand(command.Answering, RemoteCommand):
     """A command that shows a report; its exit code is the state's."""
 
     formatter_namespace = 'nested_agent.cli.report'
-    _state = State.UNKNOWN
 
     def shown(
         self, report: Report, stale: str | None = None
@@ -91,13 +105,8 @@ class ReportCommand(RemoteCommand):
 
         :param stale: why the report says nothing about the present any more, None if it does
         """
-        self._state = State.UNKNOWN if stale else report.state
+        self.code = exit_codes.OF_STATE[State.UNKNOWN if stale else report.state]
         if stale:
             self.app.LOG.warning('the report is stale: %s', stale)
         plain = {**report.to_dict(), 'stale': stale}
         return tuple(plain), tuple(plain.values())
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Return the exit code of the state shown."""
-        super().run(parsed_args)
-        return exit_codes.OF_STATE[self._state]

@@ -24,13 +24,7 @@ class Status(remote.ReportCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'host',
-            metavar='HOST',
-            nargs='?',
-            type=remote.host,
-            help='name of another node (default: this one, from the state file)',
-        )
+        remote.add_host(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:

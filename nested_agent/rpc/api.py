@@ -3,6 +3,11 @@
 API history:
 
 * 1.0: ``ping()``, ``get_status()``, ``verify(timeout)``
+* 1.1: ``remediate(noop, who)``, ``pause(seconds, reason, who)``, ``resume(who)``,
+  ``history(limit)``; reports have the condition ``Remediable``, which those asked for in 1.0 lack
+
+What would be done about a node is asked with ``verify``: its report holds the plan. ``remediate``
+with ``noop`` also finds out what stands in the way of it.
 
 Requests go to the topic :data:`TOPIC`, server = the host the agent reports under, no namespace.
 Importing this is cheap: oslo.messaging is only imported when a transport is opened.
@@ -13,15 +18,32 @@ from typing import Any, Protocol
 from oslo_config import cfg
 
 from nested_agent.exceptions import ConfigurationError, NestedAgentError
-from nested_agent.model import Report
+from nested_agent.model import Pause, Report, Run
 
 TOPIC = 'nested_agent'
-VERSION = '1.0'
+VERSION = '1.1'
+
+#: The first version; agents still serve it.
+FIRST = '1.0'
 
 #: Seconds a verification may be waited for at most, by default and at all.
 VERIFY_SECONDS = 60.0
 VERIFY_MOST_SECONDS = 3600.0
 
+#: Seconds a remediation is waited for by default. Far more than one takes: its limits are its own.
+REMEDIATE_SECONDS = 1800.0
+#: Seconds without a sign of life after which the caller of ``remediate`` gives the agent up.
+MONITOR_SECONDS = 60
+
+#: What a request may say. Words are printable, and may be logged.
+WHO_LENGTH = 100
+REASON_LENGTH = 500
+PAUSE_MOST_SECONDS = 366 * 86400.0  # a year
+HISTORY_RUNS = 20
+HISTORY_MOST_RUNS = 1000
+
+#: Characters of a sentence that is told as it is.
+SENTENCE_LENGTH = 1000
 
 NOT_UNDERSTOOD = (
     'it is not of the form DRIVER://USER:PASSWORD@HOST:PORT/VHOST?OPTION=VALUE, with other '
@@ -41,6 +63,32 @@ class Agent(Protocol):
         :raises TimeoutError: there is none within ``timeout`` seconds
         """
 
+    def remediate(self, *, noop: bool, who: str) -> Run:
+        """Fix what differs and return, when it has ended, what was done.
+
+        :param noop: change nothing, only find out what would be done
+        :raises RemediationBusyError: a remediation is under way, or fixes are paused
+        :raises RemediationError, RecordError: it cannot be done now; nothing was changed
+        """
+
+    def pause(self, seconds: float | None, reason: str, who: str) -> Pause:
+        """Make no fixes for a while, None: until :meth:`resume`.
+
+        :raises RemediationError, RecordError: it cannot be written down
+        """
+
+    def resume(self, who: str) -> None:
+        """End a pause, and have fixes tried again that were given up.
+
+        :raises RemediationError, RecordError: it cannot be written down
+        """
+
+    def history(self) -> tuple[Run, ...]:
+        """Return the runs that are remembered, the last first.
+
+        :raises RecordError: they cannot be read
+        """
+
 
 class MalformedRequestError(NestedAgentError):
     """The request cannot be understood. On the wire the name of the class tells."""
@@ -52,6 +100,14 @@ class UnsupportedVersionError(NestedAgentError):
 
 class VerificationTimeoutError(NestedAgentError):
     """The verification took longer than the request allows."""
+
+
+class RemediationNotPermittedError(NestedAgentError):
+    """The node does not let it be done by RPC; the message names the option."""
+
+
+class NobodyWaitsError(NestedAgentError):
+    """The request came too late: whoever made it has given it up."""
 
 
 class AgentFailureError(NestedAgentError):
@@ -74,11 +130,11 @@ def configured(conf: cfg.ConfigOpts) -> bool:
     return bool((own.transport_url or '').strip())
 
 
-def target(server: str | None = None) -> Any:
+def target(server: str | None = None, version: str | None = None) -> Any:
     """Return the oslo.messaging Target of all agents, or of the one on host ``server``."""
     import oslo_messaging
 
-    return oslo_messaging.Target(topic=TOPIC, version=VERSION, server=server)
+    return oslo_messaging.Target(topic=TOPIC, version=version or VERSION, server=server)
 
 
 def transport_url(conf: cfg.ConfigOpts) -> Any:

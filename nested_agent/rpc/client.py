@@ -3,37 +3,32 @@
 import dataclasses
 import queue
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
-import oslo_messaging
 from oslo_config import cfg
 
 from nested_agent.exceptions import (
     IncompatibleAgentError,
     NestedAgentError,
-    NoAnswerError,
-    NoBrokerError,
     NoReportError,
-    NoSuchAgentError,
     RemoteError,
     ReportFormatError,
     RPCError,
 )
-from nested_agent.model import Report
+from nested_agent.model import Pause, Report, Run
 from nested_agent.rpc import api
+from nested_agent.rpc.question import RABBIT, Question
 
 T = TypeVar('T')
 
 #: Seconds the queue of our answers outlives us; oslo.messaging's default is half an hour.
 REPLY_QUEUE_SECONDS = 60
 
-#: How the drivers are called that have queues to look at.
-RABBIT = ('rabbit', 'kombu')
-
-NOT_SPOKEN = ('UnsupportedVersionError', 'UnsupportedVersion', 'NoSuchMethod')
-TIMED_OUT = ('VerificationTimeoutError',)
+#: The versions a method is asked for in, one after the other, so that older agents answer too.
+ALWAYS = (api.FIRST,)
+BETTER = (api.VERSION, api.FIRST)
+NEW = (api.VERSION,)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +60,8 @@ class Status:
 class Client:
     """Every method asks the agent of one host, and raises :class:`RPCError` subclasses:
 
-    NoBrokerError, NoSuchAgentError, NoAnswerError, IncompatibleAgentError, RemoteError.
+    NoBrokerError, NoSuchAgentError, NoAnswerError, IncompatibleAgentError, RemoteError; those
+    about remediation also RemediationRefusedError. ``who`` is whom the agent's records name.
 
     :param conf: the global configuration (oslo.messaging works with no other), loaded
     :raises ConfigurationError: ``transport_url`` cannot be used
@@ -79,7 +75,7 @@ class Client:
 
     def ping(self, host: str, deadline: float) -> Pong:
         """Return who answers within ``deadline`` seconds."""
-        answer = self._ask(host, 'ping', deadline)
+        answer = self._ask(host, 'ping', deadline, versions=ALWAYS)
         return self._understood(
             host, lambda: Pong(str(answer['host']), str(answer['version']), str(answer['api']))
         )
@@ -89,7 +85,7 @@ class Client:
 
         :raises NoReportError: the agent has not verified its node yet
         """
-        answer = self._ask(host, 'get_status', deadline)
+        answer = self._ask(host, 'get_status', deadline, versions=BETTER)
         if isinstance(answer, dict) and answer.get('report', answer) is None:
             raise NoReportError(f'the agent of {host} has not verified its node yet')
         return self._understood(
@@ -103,8 +99,42 @@ class Client:
         """Have the node verified now and return the report, within ``deadline`` seconds."""
         # The agent gives up a little before us, so that we hear of it.
         timeout = min(max(deadline - 1, deadline / 2), api.VERIFY_MOST_SECONDS)
-        answer = self._ask(host, 'verify', deadline, timeout=timeout)
+        answer = self._ask(host, 'verify', deadline, versions=BETTER, timeout=timeout)
         return self._understood(host, lambda: Report.from_dict(answer['report']))
+
+    def remediate(
+        self,
+        host: str,
+        deadline: float,
+        *,
+        noop: bool,
+        who: str,
+        monitor: int = api.MONITOR_SECONDS,
+    ) -> Run:
+        """Have the node fixed and return the run when it has ended, within ``deadline`` seconds.
+
+        :param noop: nothing is changed, only found out what would be done
+        :param monitor: seconds without a sign of life after which the agent is given up
+        :raises NoAnswerError: it may have been done all the same: the history tells
+        """
+        answer = self._ask(host, 'remediate', deadline, monitor=monitor, noop=noop, who=who)
+        return self._understood(host, lambda: Run.from_dict(answer['run']))
+
+    def pause(
+        self, host: str, deadline: float, seconds: float | None, reason: str, who: str
+    ) -> Pause:
+        """Have no fixes made on the node for some seconds, None: until :meth:`resume`."""
+        answer = self._ask(host, 'pause', deadline, seconds=seconds, reason=reason, who=who)
+        return self._understood(host, lambda: Pause.from_dict(answer['pause']))
+
+    def resume(self, host: str, deadline: float, who: str) -> None:
+        """End a pause, and have fixes tried again that were given up."""
+        self._ask(host, 'resume', deadline, who=who)
+
+    def history(self, host: str, deadline: float, limit: int) -> tuple[Run, ...]:
+        """Return the last ``limit`` runs, the last first."""
+        answer = self._ask(host, 'history', deadline, limit=limit)
+        return self._understood(host, lambda: tuple(map(Run.from_dict, answer['runs'])))
 
     def _understood(self, host: str, read: Callable[[], T]) -> T:
         try:
@@ -115,13 +145,22 @@ class Client:
                 f'the answer of the agent of {host} cannot be understood ({reason})'
             ) from error
 
-    def _ask(self, host: str, method: str, deadline: float, **arguments: Any) -> Any:
-        request = _Request(self._transport, self._url, host, deadline)
+    def _ask(
+        self,
+        host: str,
+        method: str,
+        deadline: float,
+        *,
+        versions: Sequence[str] = NEW,
+        monitor: int | None = None,
+        **arguments: Any,
+    ) -> Any:
+        question = Question(self._transport, self._url, host, deadline, monitor)
         answers: queue.SimpleQueue[tuple[Any, NestedAgentError | None]] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                answers.put((request.run(method, arguments), None))
+                answers.put((question.run(method, versions, arguments), None))
             except RPCError as error:
                 answers.put((None, error))
             except Exception as error:  # noqa: BLE001  # handed to the caller's thread
@@ -132,7 +171,7 @@ class Client:
         try:
             answer, failure = answers.get(timeout=deadline)
         except queue.Empty:
-            failure = request.late()
+            failure = question.late()
         if failure:
             raise failure
         return answer
@@ -148,102 +187,3 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-class _Request:
-    """One question to one host, asked on a thread of its own."""
-
-    def __init__(self, transport: Any, url: Any, host: str, deadline: float) -> None:
-        self._transport = transport
-        self._url = url
-        self._host = host
-        self._deadline = deadline
-        self._end = time.monotonic() + deadline
-        self._connected = False
-
-    def late(self) -> RPCError:
-        """Return what it means that there was no answer."""
-        within = f'did not answer within {self._deadline:g} s'
-        if self._connected:
-            return NoAnswerError(f'the agent of {self._host} {within}')
-        return NoBrokerError(f'no broker: {api.brokers(self._url)} {within}')
-
-    def run(self, method: str, arguments: dict[str, Any]) -> Any:
-        """Return the answer.
-
-        :raises RPCError: and only its subclasses
-        """
-        if self._url.transport in RABBIT:
-            self._look()
-        self._connected = True
-        left = max(self._end - time.monotonic(), 0.1)
-        client = oslo_messaging.get_rpc_client(
-            self._transport,
-            api.target(self._host),
-            timeout=left,
-            retry=0,
-            transport_options=oslo_messaging.TransportOptions(at_least_once=True),
-        )
-        try:
-            return client.call({}, method, **arguments)
-        except oslo_messaging.MessagingTimeout:
-            raise self.late() from None
-        except oslo_messaging.MessageUndeliverable:
-            raise self._no_agent() from None
-        except oslo_messaging.MessageDeliveryFailure as error:
-            raise self._no_broker(error) from None
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def _look(self) -> None:
-        """Connect, and see whether anybody reads the queue of the host.
-
-        A call cannot tell: it waits for ever for a broker, and for its timeout where there is no
-        agent. oslo.messaging has no public way to ask; this is the connection the call then uses.
-        """
-        # Every broker of a cluster gets one try.
-        tries = max(len(self._url.hosts) - 1, 0)
-        try:
-            with self._transport._driver._get_connection(retry=tries) as context:
-                self._connected = True
-                # Its heartbeats come from another thread.
-                with context.connection._connection_lock:
-                    self._look_at_queue(context.connection.connection)
-        except RPCError:
-            raise
-        except Exception as error:
-            raise self._no_broker(error) from error
-
-    def _look_at_queue(self, connection: Any) -> None:
-        channel = connection.channel()
-        try:
-            queue_name = f'{api.TOPIC}.{self._host}'
-            if channel.queue_declare(queue=queue_name, passive=True).consumer_count == 0:
-                raise self._no_agent()
-            channel.close()
-        except connection.channel_errors as error:
-            if getattr(error, 'code', None) == 404:  # AMQP: not found
-                raise self._no_agent() from None
-            raise
-
-    def _no_broker(self, error: Exception) -> RPCError:
-        return NoBrokerError(f'no broker: {api.brokers(self._url)}: {api.first_line(error)}')
-
-    def _no_agent(self) -> RPCError:
-        return NoSuchAgentError(
-            f'no agent answers for {self._host}: the broker {api.brokers(self._url)} knows of none'
-        )
-
-    def _failed(self, error: Any) -> RPCError:
-        # What the agent raised: a RemoteError that tells the class, or, of a built-in class or
-        # within one process, the error itself.
-        name = getattr(error, 'exc_type', type(error).__name__.removesuffix('_Remote'))
-        text = api.first_line(getattr(error, 'value', error))
-        if name in NOT_SPOKEN:
-            return IncompatibleAgentError(
-                f'the agent of {self._host} does not speak version {api.VERSION} of the '
-                f'interface: {text}'
-            )
-        if name in TIMED_OUT:
-            return NoAnswerError(f'the agent of {self._host}: {text}')
-        return RemoteError(f'the agent of {self._host} failed: {name}: {text}')

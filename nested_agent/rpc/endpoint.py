@@ -12,14 +12,32 @@ from oslo_config import cfg
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher
 from pbr import version
 
-from nested_agent.exceptions import NestedAgentError
-from nested_agent.model import Report
-from nested_agent.rpc import api
+from nested_agent.exceptions import (
+    NestedAgentError,
+    RecordError,
+    RemediationBusyError,
+    RemediationError,
+)
+from nested_agent.model import ConditionType, Report, to_plain
+from nested_agent.rpc import api, arguments
+from nested_agent.rpc.call_monitor import CallMonitor
 from nested_agent.rpc.seldom import Seldom
 
 LOG = logging.getLogger(__name__)
 LOG.addFilter(Seldom())
 
+#: Told to the caller as what they are: the agent did what it should.
+TOLD = (
+    RemediationBusyError,
+    RemediationError,
+    RecordError,
+    api.RemediationNotPermittedError,
+    api.VerificationTimeoutError,
+    api.NobodyWaitsError,
+)
+
+#: What the Guard says of a request: when it was ``received``, in which ``version`` of the
+#: interface, and the ``monitor`` that keeps the caller waiting.
 Context = Mapping[str, Any]
 
 
@@ -32,6 +50,7 @@ class Endpoint:
         self._host = host
         self._agent = agent
         self._verifying = threading.Lock()
+        self._remediating = threading.Lock()
         self._verified: tuple[float, Report] | None = None
         self._last: tuple[Report, dict[str, Any]] | None = None
         self._version = version.VersionInfo('nested-agent').release_string()
@@ -48,31 +67,36 @@ class Endpoint:
         with _told():
             report = self._agent.report()
             return {
-                'report': self._plain(report) if report else None,
+                'report': self._plain(context, report) if report else None,
                 'interval': float(self._conf.agent.interval),
                 'age': max(0.0, time.time() - report.time) if report else None,
             }
 
-    def _plain(self, report: Report) -> dict[str, Any]:
+    def _plain(self, context: Context, report: Report) -> dict[str, Any]:
         # The same report is asked for many times between two verifications.
         last = self._last
         if last is None or last[0] is not report:
             self._last = last = (report, report.to_dict())
-        return last[1]
+        plain = last[1]
+        if context.get('version') != api.FIRST:
+            return plain
+        known = [each for each in plain['conditions'] if each['type'] != ConditionType.REMEDIABLE]
+        return {**plain, 'conditions': known}
 
     def verify(self, context: Context, timeout: float = api.VERIFY_SECONDS) -> dict[str, Any]:
-        """Return a report observed after the request came.
+        """Return a report observed after the request came; it holds what would be done.
 
         Requests that came before a verification began share its report.
 
         :param timeout: seconds after which nobody waits for the answer any more
         """
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise TypeError(f'timeout is not a number but {type(timeout).__name__}')
-        if not 0 < timeout <= api.VERIFY_MOST_SECONDS:
-            raise ValueError(f'timeout is not in 0..{api.VERIFY_MOST_SECONDS:g} s')
+        arguments.number('timeout', timeout, api.VERIFY_MOST_SECONDS)
         with _told():
-            return {'report': self._verify(context['received'], timeout).to_dict()}
+            try:
+                report = self._verify(context['received'], timeout)
+            except TimeoutError as error:
+                raise api.VerificationTimeoutError(str(error)) from None
+            return {'report': self._plain(context, report)}
 
     def _verify(self, received: float, timeout: float) -> Report:
         end = received + timeout
@@ -90,6 +114,70 @@ class Endpoint:
         finally:
             self._verifying.release()
 
+    def remediate(self, context: Context, noop: bool, who: str) -> dict[str, Any]:
+        """Fix what differs, and return the run when it has ended.
+
+        Changing anything takes ``[remediation] allow_remote`` on this node; ``noop``, as all other
+        methods, does not. One at a time: a second one is refused at once. It goes on to its end
+        whether its caller waits or not; ``history`` then tells of it. The caller should set a call
+        monitor timeout, and wait long.
+
+        :param noop: change nothing, only find out what would be done
+        :param who: whom the history is to name
+        """
+        arguments.flag('noop', noop)
+        arguments.words('who', who, api.WHO_LENGTH)
+        with _told():
+            if not noop and not self._conf.remediation.allow_remote:
+                LOG.warning('RPC: remediation refused to %s: allow_remote is not set', who)
+                raise api.RemediationNotPermittedError(
+                    f'[remediation] allow_remote is not set on {self._host}: there it takes root '
+                    'and "nested-agentctl remediate"'
+                )
+            if not self._remediating.acquire(blocking=False):
+                raise RemediationBusyError('a remediation is under way')
+            try:
+                with context['monitor'].kept():
+                    LOG.info('RPC: remediation (%s) for %s', 'noop' if noop else 'for real', who)
+                    return {'run': to_plain(self._agent.remediate(noop=noop, who=who))}
+            finally:
+                self._remediating.release()
+
+    def pause(
+        self, context: Context, seconds: float | None, reason: str, who: str
+    ) -> dict[str, Any]:
+        """Have no fixes made without being asked, for a while; always permitted.
+
+        :param seconds: None: until ``resume``
+        :param reason: why, for those who wonder later
+        :param who: whom the report is to name
+        """
+        if seconds is not None:
+            arguments.number('seconds', seconds, api.PAUSE_MOST_SECONDS)
+        arguments.words('reason', reason, api.REASON_LENGTH)
+        arguments.words('who', who, api.WHO_LENGTH)
+        with _told():
+            return {'pause': to_plain(self._agent.pause(seconds, reason, who))}
+
+    def resume(self, context: Context, who: str) -> dict[str, Any]:
+        """End a pause, and have fixes tried again that were given up; always permitted.
+
+        :param who: who says so
+        """
+        arguments.words('who', who, api.WHO_LENGTH)
+        with _told():
+            self._agent.resume(who)
+            return {}
+
+    def history(self, context: Context, limit: int = api.HISTORY_RUNS) -> dict[str, Any]:
+        """Return what was done on this node, the last first; always permitted.
+
+        :param limit: how many runs at most
+        """
+        arguments.count('limit', limit, api.HISTORY_MOST_RUNS)
+        with _told():
+            return {'runs': to_plain(self._agent.history()[:limit])}
+
 
 class Guard:
     """Stands before oslo.messaging's dispatcher: a bad request is refused in one quiet line.
@@ -103,11 +191,15 @@ class Guard:
 
     def dispatch(self, incoming: Any) -> Any:
         """Return the answer; raises ExpectedException, which is sent and not logged."""
-        # What serves "call monitors" leaves a thread behind for every refused request.
-        incoming.client_timeout = None
-        # Nothing a caller says of itself is used; when it came is.
         watch = getattr(incoming, 'stopwatch', None)
-        incoming.ctxt = {'received': time.monotonic() - (watch.elapsed() if watch else 0.0)}
+        received = time.monotonic() - (watch.elapsed() if watch else 0.0)
+        message = incoming.message
+        version = message.get('version', api.FIRST) if isinstance(message, dict) else None
+        # Nothing a caller says of itself is used.
+        monitor = CallMonitor(incoming, received)
+        incoming.ctxt = {'received': received, 'version': version, 'monitor': monitor}
+        # The dispatcher's own call monitor stays out of it.
+        incoming.client_timeout = None
         try:
             return self._dispatcher.dispatch(incoming)
         except rpc_dispatcher.ExpectedException:
@@ -128,8 +220,10 @@ def _told() -> Iterator[None]:
     """Turn what goes wrong while answering into a failure the caller is told."""
     try:
         yield
-    except TimeoutError as error:
-        failure: NestedAgentError = api.VerificationTimeoutError(api.first_line(error))
+    except TOLD as error:
+        kind = next(each for each in TOLD if isinstance(error, each))
+        failure: NestedAgentError = kind(api.first_line(error, api.SENTENCE_LENGTH))
+        LOG.debug('an RPC request was refused: %s: %s', type(error).__name__, error)
     except Exception as error:
         LOG.exception('an RPC request could not be answered')
         failure = api.AgentFailureError(f'{type(error).__name__}: {api.first_line(error)}')

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.rpc import api, seldom
 from nested_agent.rpc.api import Agent, configured
-from nested_agent.rpc.workers import Workers
+from nested_agent.rpc.workers import Lanes
 
 __all__ = ['Agent', 'Server', 'configured']
 
@@ -94,7 +94,7 @@ class Server:
 
         def make(transport: Any, target: Any, dispatcher: Any, *rest: Any) -> Any:
             made = rpc_server.RPCServer(transport, target, Guard(dispatcher, self._host), *rest)
-            made._executor_cls = Workers
+            made._executor_cls = Lanes
             return made
 
         return oslo_messaging.get_rpc_server(

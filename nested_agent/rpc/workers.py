@@ -12,6 +12,29 @@ LOG = logging.getLogger(__name__)
 LOG.addFilter(Seldom())
 
 
+class Lanes:
+    """Workers of which one is there for verifications: they wait for one another.
+
+    While a remediation is under way none of them may end for minutes; everything else is answered
+    all the same.
+    """
+
+    def __init__(self, max_workers: int) -> None:
+        self._verifications = Workers(1)
+        self._others = Workers(max_workers - 1)
+
+    def submit(self, work: Callable[..., Any], incoming: Any) -> None:
+        """Have ``work`` done about a request, as :meth:`Workers.submit`."""
+        message = getattr(incoming[0], 'message', None)
+        slow = isinstance(message, dict) and message.get('method') == 'verify'
+        (self._verifications if slow else self._others).submit(work, incoming)
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Finish what was submitted, then end."""
+        self._verifications.shutdown(wait)
+        self._others.shutdown(wait)
+
+
 class Workers:
     """Takes the place of oslo.messaging's executor.
 

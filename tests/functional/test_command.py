@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from oslotest import base
@@ -12,9 +13,19 @@ COMMAND = Path(sys.executable).with_name('nested-agentctl')
 
 
 class CommandTest(base.BaseTestCase):
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory(prefix='nested-agent-command-')
+        self.addCleanup(directory.cleanup)
+        self.conf = Path(directory.name) / 'nested-agent.conf'
+        self.state_dir = Path(directory.name) / 'state'
+        self.state_dir.mkdir()
+        self.conf.write_text(f'[agent]\nstate_dir = {self.state_dir}\nrun_dir = {directory.name}\n')
+
     def run_command(self, *arguments, **how):
+        how = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, **how}
         return subprocess.run(
-            [COMMAND, *arguments], capture_output=True, text=True, timeout=300, check=False, **how
+            [COMMAND, '--config-file', self.conf, *arguments], timeout=300, check=False, **how
         )
 
     def test_this_host_is_verified(self):
@@ -22,7 +33,7 @@ class CommandTest(base.BaseTestCase):
         self.assertIn(done.returncode, range(5), done.stderr)
         self.assertEqual('', done.stderr)
         report = json.loads(done.stdout)
-        self.assertEqual(8, len(report['conditions']))
+        self.assertEqual(9, len(report['conditions']))
         self.assertEqual(os.uname().release, report['observation']['kernel']['release'])
         boot_id = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
         self.assertEqual(boot_id, report['boot_id'])
@@ -32,7 +43,7 @@ class CommandTest(base.BaseTestCase):
         state = self.run_command('check').returncode
         read, write = os.pipe()
         os.close(read)
-        done = subprocess.run([COMMAND, 'check'], stdout=write, timeout=300, check=False)
+        done = self.run_command('check', stdout=write)
         os.close(write)
         self.assertEqual(state, done.returncode)
 
@@ -48,5 +59,21 @@ class CommandTest(base.BaseTestCase):
             }
 
         before = snapshot()
-        self.run_command('check')
+        state = self.run_command('check').returncode
+        for command in (['plan'], ['remediate', '--noop']):
+            done = self.run_command(*command, '-f', 'json')
+            self.assertEqual(state, done.returncode, done.stderr)
+            json.loads(done.stdout)
         self.assertEqual(before, snapshot())
+        self.assertEqual(0, self.run_command('history').returncode)
+
+    def test_what_was_paused_is_told(self):
+        if os.geteuid() != 0:
+            self.assertEqual(77, self.run_command('resume').returncode)
+            return
+        pause = ['pause', '--for', '1h', '--reason', 'new disk']
+        self.assertEqual(0, self.run_command(*pause).returncode)
+        out = self.run_command('check').stdout
+        self.assertRegex(out, r'\nPaused until 20.* by .*@.*: new disk\n')
+        self.assertEqual(0, self.run_command('resume').returncode)
+        self.assertNotIn('new disk', self.run_command('check').stdout)

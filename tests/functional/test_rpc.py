@@ -22,7 +22,7 @@ from oslotest import base
 
 from nested_agent import exceptions
 from nested_agent.conf import load
-from nested_agent.rpc import api, client
+from nested_agent.rpc import api, client, server
 from tests.functional import broker as brokers
 from tests.functional.broker import GENEROUS, PASSWORD, wait_for
 
@@ -77,6 +77,32 @@ class AgentProcess:
         brokers.end(self.process)
 
 
+class Waiting(threading.Thread):
+    """Somebody who has a node remediated and waits."""
+
+    def __init__(self, asking, host, monitor, *, noop=True):
+        super().__init__(daemon=True)
+        self._ask = lambda: asking.remediate(
+            host, 10 * GENEROUS, noop=noop, who='alice@control', monitor=monitor
+        )
+        self._found = None
+        self._failure = None
+        self.start()
+
+    def run(self):
+        try:
+            self._found = self._ask()
+        except exceptions.NestedAgentError as error:
+            self._failure = error
+
+    def run_(self):
+        """Return the run, or raise what became of it."""
+        self.join(GENEROUS)
+        if self._failure:
+            raise self._failure
+        return self._found
+
+
 class RPCTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
@@ -84,12 +110,15 @@ class RPCTestCase(base.BaseTestCase):
         self.addCleanup(shutil.rmtree, self.directory)
         self.count = 0
 
-    def conf(self, url, **options):
+    def conf(self, url, *, allow_remote=False, **options):
         """Return a configuration file."""
         self.count += 1
         file = self.directory / f'agent{self.count}.conf'
         rabbit = '\n'.join(f'{name} = {value}' for name, value in options.items())
-        file.write_text(f'[DEFAULT]\ntransport_url = {url}\n[oslo_messaging_rabbit]\n{rabbit}\n')
+        file.write_text(
+            f'[DEFAULT]\ntransport_url = {url}\n[oslo_messaging_rabbit]\n{rabbit}\n'
+            f'[remediation]\nallow_remote = {allow_remote}\n'
+        )
         return file
 
     def agent(self, conf, host, *arguments):
@@ -142,7 +171,9 @@ class AbsentBrokerTest(RPCTestCase):
         node = broker(started=False)
         node.stop()
         conf = self.conf(node.url)
-        agent, other = self.agent(conf, 'node1'), self.agent(conf, 'node2', '--stop-timeout', '2')
+        done = self.directory / 'done'
+        agent = self.agent(conf, 'node1', '--until', done)
+        other = self.agent(conf, 'node2', '--stop-timeout', '2')
 
         # A deadline holds although nothing listens.
         for command in (['ping', 'node1'], ['status', 'node1'], ['verify', 'node1']):
@@ -163,11 +194,17 @@ class AbsentBrokerTest(RPCTestCase):
         self.answering(asking, 'node1')
         threads = agent.status('Threads')
 
+        # Who waits for a remediation hears of it over the new connection.
+        waiting = Waiting(asking, 'node1', monitor=GENEROUS)
+        wait_for('the remediation', lambda: 'RPC: remediation' in agent.log.read_text())
         node.stop()
         self.refused(conf, 'ping', 'node1', '--timeout', '3', says=['no broker'])
         node.start()
         self.answering(asking, 'node1')
         self.assertEqual('compliant', asking.verify('node1', GENEROUS).state)
+        self.assertTrue(waiting.is_alive())
+        done.touch()
+        self.assertEqual('It is done.', waiting.run_().message)
         self.assertLessEqual(agent.status('Threads'), threads + 2)
 
         log = agent.log.read_text()
@@ -249,19 +286,16 @@ class AnswersTest(RPCTestCase):
     def test_another_version(self):
         self.agent(self.file, 'newer', '--api', '2.0')
         self.agent(self.file, 'older', '--api', '1.0')
-        with mock.patch.object(api, 'VERSION', '2.0'):
+        with mock.patch.object(client, 'ALWAYS', ('2.0',)):
             self.answering(self.asking, 'newer')
         self.answering(self.asking, 'older')
-        self.refused(self.file, 'ping', 'newer', says=['version 1.0', 'newer speaks version 2.0'])
-        self.refused(self.file, 'verify', 'newer', says=['version 1.0', 'newer speaks version 2.0'])
-        for ours in ('1.1', '2.0'):
-            with (
-                mock.patch.object(api, 'VERSION', ours),
-                self.assertRaisesRegex(
-                    exceptions.IncompatibleAgentError, f'version {ours}.*older speaks version 1.0'
-                ),
-            ):
-                self.asking.get_status('older', GENEROUS)
+        for command in ('ping', 'verify', 'status'):
+            says = ['version 1.0', 'newer speaks version 2.0']
+            self.refused(self.file, command, 'newer', says=says)
+            self.assertEqual(0, self.ctl(self.file, command, 'older')[0])
+        for command in ('remediate', 'history', 'resume'):
+            says = ['version 1.1', 'older speaks version 1.0']
+            self.refused(self.file, command, 'older', says=says)
 
     def test_verifications_asked_for_together_are_shared(self):
         self.agent(self.file, 'node1')
@@ -278,6 +312,115 @@ class AnswersTest(RPCTestCase):
         self.assertEqual(40, len(found))
         # Some may come late; one after the other would be 40.
         self.assertLess(self.asking.verify('node1', GENEROUS).sequence, 20)
+
+
+class RemediateTest(RPCTestCase):
+    def setUp(self):
+        super().setUp()
+        self.broker = broker()
+        self.file = self.conf(self.broker.url, allow_remote=True)
+        self.asking = self.client(self.file)
+        self.done = self.directory / 'done'
+
+    def begun(self, agent, monitor, *, noop=True):
+        waiting = Waiting(self.asking, 'node1', monitor, noop=noop)
+        wait_for('the remediation', lambda: 'RPC: remediation' in agent.log.read_text())
+        return waiting
+
+    def test_one_that_takes_longer_than_the_call_monitor(self):
+        agent = self.agent(self.file, 'node1', '--until', self.done)
+        self.answering(self.asking, 'node1')
+        threads = agent.status('Threads')
+        monitor = 10
+        begun = time.monotonic()
+        waiting = self.begun(agent, monitor, noop=False)
+        # Meanwhile it answers, also when it is told to do more than it can.
+        for _ in range(8):
+            with self.assertRaisesRegex(exceptions.RemoteBusyError, 'node1.*is under way'):
+                self.asking.remediate('node1', GENEROUS, noop=False, who='bob')
+            self.assertEqual('node1', self.asking.get_status('node1', GENEROUS).report.host)
+        self.assertEqual(1, self.asking.verify('node1', GENEROUS).sequence)
+        says = 'node1 refuses: a remediation is under way'
+        self.refused(self.file, 'remediate', 'node1', says=[says], code=75)
+        wait_for('three times as long', lambda: time.monotonic() - begun > 3 * monitor)
+        self.assertTrue(waiting.is_alive())
+        self.done.touch()
+        run = waiting.run_()
+        self.assertEqual(('applied', 'alice@control'), (run.result, run.who))
+        self.assertLess(3 * monitor, run.ended - run.began + 5)
+        self.assertEqual((run,), self.asking.history('node1', GENEROUS, 5))
+        wait_for('threads to end', lambda: agent.status('Threads') <= threads + 1)
+
+    def test_an_agent_that_is_killed_in_the_middle(self):
+        agent = self.agent(self.file, 'node1', '--until', self.done)
+        self.answering(self.asking, 'node1')
+        waiting = self.begun(agent, monitor=5)
+        agent.process.kill()
+        begun = time.monotonic()
+        with self.assertRaisesRegex(
+            exceptions.NoAnswerError,
+            'node1 gave no sign of life for 5 s; .*"nested-agentctl history node1" tells',
+        ):
+            waiting.run_()
+        self.assertLess(time.monotonic() - begun, 60)
+
+    def test_a_deadline_holds(self):
+        self.agent(self.file, 'node1', '--until', self.done)
+        self.answering(self.asking, 'node1')
+        says = ['node1 did not answer within 5 s', '"nested-agentctl history node1" tells']
+        self.refused(self.file, 'remediate', 'node1', '--timeout', '5', says=says)
+        # It went on all the same, and nobody waits for the answer.
+        self.done.touch()
+        wait_for('the run', lambda: self.asking.history('node1', GENEROUS, 5))
+
+    def test_who_gave_up_is_not_served_later(self):
+        agent = self.agent(self.file, 'node1')
+        self.answering(self.asking, 'node1')
+        agent.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(agent.process.send_signal, signal.SIGCONT)
+        asking = client.Client(cfg.CONF)
+        with self.assertRaises(exceptions.NoAnswerError):
+            asking.remediate('node1', GENEROUS, noop=False, who='alice', monitor=2)
+        replies = asking._transport._driver._reply_q
+        asking.close()
+        # As the broker does after a minute.
+        with amqp.Connection(self.broker.url.replace('rabbit:', 'amqp:')) as connection:
+            connection.channel().queue_delete(replies)
+        agent.process.send_signal(signal.SIGCONT)
+        self.answering(self.asking, 'node1')
+        self.assertEqual((), self.asking.history('node1', GENEROUS, 5))
+
+    def test_the_commands(self):
+        self.agent(self.file, 'node1')
+        self.answering(self.asking, 'node1')
+        code, out, err = self.ctl(self.file, 'remediate', 'node1')
+        self.assertEqual((0, ''), (code, err))
+        self.assertTrue(out.startswith('APPLIED: It is done.  (drifted -> compliant; '), out)
+        code, out, _ = self.ctl(self.file, 'history', 'node1', '-f', 'json')
+        (run,) = json.loads(out)
+        self.assertEqual((0, 'applied', 'rpc'), (code, run['result'], run['trigger']))
+        self.assertIn('@', run['who'])
+        pause = ['pause', 'node1', '--for', '1h', '--reason', 'new disk']
+        code, out, _ = self.ctl(self.file, *pause, '-f', 'json')
+        data = json.loads(out)
+        self.assertEqual((0, 'new disk'), (code, data['reason']))
+        self.assertEqual(3600, data['until'] - data['since'])
+        says = ['node1 refuses: control.json: No space left']
+        self.refused(self.file, *pause, says=says, code=74)
+        self.assertEqual(0, self.ctl(self.file, 'resume', 'node1')[0])
+        self.assertEqual(0, self.ctl(self.file, *pause)[0])
+        code, out, _ = self.ctl(self.file, 'plan', 'node1')
+        self.assertEqual((0, 'node1: compliant; nothing to do\n'), (code, out))
+
+    def test_it_takes_permission(self):
+        conf = self.conf(self.broker.url)
+        self.agent(conf, 'node1')
+        self.answering(self.asking, 'node1')
+        says = ['node1 refuses: [remediation] allow_remote is not set on node1']
+        self.refused(self.file, 'remediate', 'node1', says=says, code=77)
+        self.assertEqual((), self.asking.history('node1', GENEROUS, 5))
+        code, out, _ = self.ctl(self.file, 'remediate', 'node1', '--noop', '-fvalue', '-cresult')
+        self.assertEqual((0, 'noop\n'), (code, out))
 
 
 class LoadTest(RPCTestCase):
@@ -320,6 +463,7 @@ class LoadTest(RPCTestCase):
 
         threads = self.node.status('Threads')
         monitored = {'_timeout': 60, '_msg_id': '1', '_reply_q': 'reply_nobody'}
+        remediate = {'noop': True, 'who': 'nobody'}
         bodies = [
             b'', b'\0\xff', b'{', b'[]', b'null', b'{}', b'"text"', b'{"oslo.version": "9.0"}',
             b'{"oslo.version": "2.0", "oslo.message": "{"}',
@@ -328,7 +472,9 @@ class LoadTest(RPCTestCase):
             b'{"method": "ping", "args": null}', b'{"method": "ping", "version": null}',
             b'{"method": "ping", "version": "new"}', b'{"method": "ping", "namespace": {}}',
             b'[' * 100_000, huge.encode(),
-            json.dumps({'method': 'no_such_method', **monitored}).encode(),
+            *10 * [json.dumps({'method': 'no_such_method', **monitored}).encode()],
+            *10 * [json.dumps({'method': 'remediate', 'args': remediate, **monitored}).encode()],
+            b'{"method": ["verify"]}',
         ]  # fmt: skip
         with amqp.Connection(self.broker.url.replace('rabbit:', 'amqp:')) as connection:
             producer = connection.Producer()
@@ -343,7 +489,9 @@ class LoadTest(RPCTestCase):
                     )
         self.assertEqual('node1', self.asking.ping('node1', GENEROUS).host)
         self.assertEqual('compliant', self.asking.verify('node1', GENEROUS).state)
-        wait_for('threads to end', lambda: self.node.status('Threads') <= threads + 1)
+        # A connection has a thread, and each worker may have needed one to answer nobody.
+        most = threads + server.THREADS
+        wait_for('threads to end', lambda: self.node.status('Threads') <= most)
         log = self.node.log.read_text()
         self.assertNotIn('x' * 1000, log)
         self.assertLess(len(log), 40_000, log[:4000])

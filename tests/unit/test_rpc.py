@@ -5,6 +5,7 @@ from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every com
 import io
 import logging
 import os
+import queue
 import threading
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ from oslotest import base
 
 from nested_agent import exceptions
 from nested_agent.conf import load
-from nested_agent.rpc import api, client, endpoint, seldom, server, workers
+from nested_agent.model import Condition, ConditionType, Status
+from nested_agent.rpc import api, call_monitor, client, endpoint, seldom, server, workers
 from tests.unit.fakes import make_tree
+from tests.unit.test_remediation_commands import PAUSE, RUN
 from tests.unit.test_status import report
 
 GENEROUS = 120
@@ -31,9 +34,33 @@ class FakeAgent:
         self.go = threading.Event()
         self.go.set()
         self.asked = threading.Event()
+        self.calls = []
+        self.failure = None
 
     def report(self):
         return self.last
+
+    def _called(self, *call):
+        self.calls.append(call)
+        if self.failure:
+            raise self.failure
+
+    def remediate(self, *, noop, who):
+        self.asked.set()
+        self.go.wait(GENEROUS)
+        self._called('remediate', noop, who)
+        return RUN
+
+    def pause(self, seconds, reason, who):
+        self._called('pause', seconds, reason, who)
+        return PAUSE
+
+    def resume(self, who):
+        self._called('resume', who)
+
+    def history(self):
+        self._called('history')
+        return (RUN, RUN, RUN)
 
     def verify_now(self, timeout):
         self.asked.set()
@@ -86,7 +113,9 @@ class BrokersTest(base.BaseTestCase):
             self.assertEqual(shown, api.brokers(url))
 
 
-class AskTest(base.BaseTestCase):
+class AskCase(base.BaseTestCase):
+    """An agent that answers over oslo.messaging's own fake driver."""
+
     def setUp(self):
         super().setUp()
         directory = make_tree({'/agent.conf': '[DEFAULT]\ntransport_url = fake://\n'})
@@ -106,9 +135,18 @@ class AskTest(base.BaseTestCase):
             self.addCleanup(logging.getLogger(name).removeHandler, handler)
         self.client.ping('node1', GENEROUS)
 
+    def raw(self):
+        return oslo_messaging.get_rpc_client(
+            self.client._transport,
+            oslo_messaging.Target(topic=api.TOPIC, server='node1', version='1.1'),
+            timeout=GENEROUS,
+        )
+
+
+class AskTest(AskCase):
     def test_answers(self):
         pong = self.client.ping('node1', GENEROUS)
-        self.assertEqual(('node1', '1.0'), (pong.host, pong.api))
+        self.assertEqual(('node1', '1.1'), (pong.host, pong.api))
         status = self.client.get_status('node1', GENEROUS)
         self.assertEqual(self.agent.last, status.report)
         self.assertEqual(60.0, status.interval)
@@ -135,19 +173,38 @@ class AskTest(base.BaseTestCase):
         with self.assertRaisesRegex(exceptions.IncompatibleAgentError, 'schema_version 9.0'):
             self.client.get_status('node1', GENEROUS)
 
-    def test_an_agent_of_another_version(self):
-        with (
-            mock.patch.object(api, 'VERSION', '1.1'),
-            self.assertRaisesRegex(exceptions.IncompatibleAgentError, 'version 1.1.*RPC version'),
-        ):
-            self.client.ping('node1', GENEROUS)
+    def test_an_older_agent(self):
+        with mock.patch.object(api, 'VERSION', '1.0'):
+            older = server.Server(cfg.CONF, 'older', self.agent)
+            older.start()
+            self.addCleanup(older.stop, GENEROUS)
+            self.assertEqual('1.0', self.client.ping('older', GENEROUS).api)
+            self.assertEqual(self.agent.last, self.client.get_status('older', GENEROUS).report)
+            self.assertEqual(1, self.client.verify('older', GENEROUS).sequence)
+            for ask in (
+                lambda: self.client.remediate('older', GENEROUS, noop=True, who='me'),
+                lambda: self.client.pause('older', GENEROUS, None, 'why', 'me'),
+                lambda: self.client.resume('older', GENEROUS, 'me'),
+                lambda: self.client.history('older', GENEROUS, 1),
+            ):
+                error = self.assertRaises(exceptions.IncompatibleAgentError, ask)
+                self.assertIn('does not speak version 1.1 of the interface', str(error))
+                self.assertIn('older speaks version 1.0', str(error))
+        self.assertEqual([], self.agent.calls)
+
+    def test_an_older_client(self):
+        """It knows no condition but those there were, and refuses a report with another."""
+        conditions = tuple(Condition(each, Status.TRUE, 'Fine', 'It is.') for each in ConditionType)
+        self.agent.last = report(conditions=conditions)
+        raw = self.raw()
+        for version, number in (('1.0', 8), ('1.1', 9)):
+            status = raw.prepare(version=version).call({}, 'get_status')
+            self.assertEqual(number, len(status['report']['conditions']), version)
+        found = raw.prepare(version='1.0').call({}, 'verify', timeout=GENEROUS)
+        self.assertEqual(1, len(found['report']['conditions']))
 
     def test_refusals_are_quiet(self):
-        raw = oslo_messaging.get_rpc_client(
-            self.client._transport,
-            oslo_messaging.Target(topic=api.TOPIC, server='node1'),
-            timeout=GENEROUS,
-        )
+        raw = self.raw()
         for _ in range(20):
             for method, arguments in (('no_such', {}), ('ping', {'secret': 's3cret'})):
                 try:
@@ -184,6 +241,181 @@ class AskTest(base.BaseTestCase):
         long_ago = {'received': time.monotonic() - 100}
         self.assertRaises(rpc_dispatcher.ExpectedException, answering.verify, long_ago, 60)
         self.assertEqual(0, self.agent.verified)
+
+
+class RemediateTest(AskCase):
+    def allow(self):
+        cfg.CONF.set_override('allow_remote', True, 'remediation')
+        self.addCleanup(cfg.CONF.clear_override, 'allow_remote', 'remediation')
+
+    def remediate(self, noop=False):
+        return self.client.remediate('node1', GENEROUS, noop=noop, who='alice@control')
+
+    def test_it_takes_permission(self):
+        error = self.assertRaises(exceptions.RemoteNotPermittedError, self.remediate)
+        self.assertIn('[remediation] allow_remote is not set on node1', str(error))
+        self.assertEqual([], self.agent.calls)
+        self.assertEqual(RUN, self.remediate(noop=True))
+        self.allow()
+        self.assertEqual(RUN, self.remediate())
+        self.assertEqual(
+            [('remediate', True, 'alice@control'), ('remediate', False, 'alice@control')],
+            self.agent.calls,
+        )
+
+    def test_one_at_a_time_and_others_are_answered_meanwhile(self):
+        self.agent.go.clear()
+        found = []
+        first = threading.Thread(target=lambda: found.append(self.remediate(noop=True)))
+        first.start()
+        self.assertTrue(self.agent.asked.wait(GENEROUS))
+        # Verifications wait until it ends: more of them than there are threads.
+        waiting = [
+            threading.Thread(target=lambda: self.client.verify('node1', GENEROUS))
+            for _ in range(2 * server.THREADS)
+        ]
+        for thread in waiting:
+            thread.start()
+        for _ in range(2 * server.THREADS):
+            error = self.assertRaises(exceptions.RemoteBusyError, self.remediate, noop=True)
+            self.assertIn('a remediation is under way', str(error))
+            self.assertEqual(self.agent.last, self.client.get_status('node1', GENEROUS).report)
+        self.assertEqual([], found)
+        self.agent.go.set()
+        for thread in (first, *waiting):
+            thread.join(GENEROUS)
+        self.assertEqual([RUN], found)
+        self.assertEqual(RUN, self.remediate(noop=True))
+
+    def test_what_the_agent_says(self):
+        for failure, kind in (
+            (exceptions.RemediationBusyError('root is at it'), exceptions.RemoteBusyError),
+            (exceptions.RemediationError('no journal'), exceptions.RemediationRefusedError),
+            (exceptions.RecordError('no history'), exceptions.RemediationRefusedError),
+            (RuntimeError('a defect'), exceptions.RemoteError),
+            (TimeoutError('a defect'), exceptions.RemoteError),
+        ):
+            self.agent.failure = failure
+            error = self.assertRaises(exceptions.RPCError, self.remediate, noop=True)
+            self.assertIs(kind, type(error))
+            self.assertIn(str(failure), str(error))
+            error = self.assertRaises(kind, self.client.history, 'node1', GENEROUS, 5)
+            self.assertIn(str(failure), str(error))
+
+    def test_pause_resume_history(self):
+        pause = self.client.pause('node1', GENEROUS, 60.0, 'disk', 'alice')
+        self.assertEqual(PAUSE, pause)
+        self.client.pause('node1', GENEROUS, None, 'disk', 'alice')
+        self.client.resume('node1', GENEROUS, 'alice')
+        self.assertEqual((RUN, RUN), self.client.history('node1', GENEROUS, 2))
+        self.assertEqual(
+            [
+                ('pause', 60.0, 'disk', 'alice'),
+                ('pause', None, 'disk', 'alice'),
+                ('resume', 'alice'),
+                ('history',),
+            ],
+            self.agent.calls,
+        )
+
+    def test_arguments_are_judged(self):
+        raw = self.raw()
+        secret = 's3cret'
+        pause = {'seconds': 60.0, 'reason': 'disk', 'who': 'alice'}
+        for method, arguments in (
+            ('remediate', {}),
+            ('remediate', {'noop': 1, 'who': 'alice'}),
+            ('remediate', {'noop': secret, 'who': 'alice'}),
+            ('remediate', {'noop': True}),
+            ('remediate', {'noop': True, 'who': ''}),
+            ('remediate', {'noop': True, 'who': None}),
+            ('remediate', {'noop': True, 'who': f'{secret}\n'}),
+            ('remediate', {'noop': True, 'who': secret * 20}),
+            ('remediate', {'noop': True, 'who': 'alice', 'more': 1}),
+            ('pause', {**pause, 'seconds': 0}),
+            ('pause', {**pause, 'seconds': -1.0}),
+            ('pause', {**pause, 'seconds': 1e12}),
+            ('pause', {**pause, 'seconds': float('nan')}),
+            ('pause', {**pause, 'seconds': True}),
+            ('pause', {**pause, 'seconds': secret}),
+            ('pause', {**pause, 'reason': ' '}),
+            ('pause', {**pause, 'reason': f'{secret}\x1b[2J'}),
+            ('pause', {**pause, 'reason': secret * 84}),
+            ('pause', {**pause, 'reason': [secret]}),
+            ('pause', {**pause, 'who': {}}),
+            ('resume', {}),
+            ('resume', {'who': 7}),
+            ('history', {'limit': 0}),
+            ('history', {'limit': 1001}),
+            ('history', {'limit': 1.5}),
+            ('history', {'limit': True}),
+        ):
+            with self.assertRaises(api.MalformedRequestError, msg=f'{method} {arguments}'):
+                raw.call({}, method, **arguments)
+        self.assertEqual([], self.agent.calls)
+        self.assertNotIn(secret, self.log.getvalue())
+        self.assertNotIn('Traceback', self.log.getvalue())
+
+
+class Incoming:
+    """A request as the driver hands it over."""
+
+    def __init__(self, client_timeout):
+        self.client_timeout = client_timeout
+        self.beats = 0
+        self.beaten = threading.Semaphore(0)
+        self.failing: set[int] = set()
+
+    def heartbeat(self):
+        self.beats += 1
+        self.beaten.release()
+        if self.beats in self.failing:
+            raise oslo_messaging.MessageDeliveryFailure('no such queue')
+
+
+class CallMonitorTest(base.BaseTestCase):
+    def test_signs_of_life_until_it_ends(self):
+        incoming = Incoming(1)
+        incoming.failing = {2, 3}
+        with call_monitor.CallMonitor(incoming, time.monotonic()).kept():
+            self.assertEqual(1, incoming.beats)
+            # Neither of two failures ends them.
+            for _ in range(5):
+                self.assertTrue(incoming.beaten.acquire(timeout=GENEROUS))
+        for thread in threading.enumerate():
+            if thread.name == 'rpc-monitor':
+                thread.join(GENEROUS)
+                self.assertFalse(thread.is_alive())
+        self.assertIn(incoming.beats, (5, 6))
+
+    def test_nothing_is_begun_for_nobody(self):
+        gone = Incoming(60)
+        gone.failing = {1}
+        late = call_monitor.CallMonitor(Incoming(60), time.monotonic() - 61)
+        for monitor in (call_monitor.CallMonitor(gone, time.monotonic()), late):
+            with self.assertRaises(api.NobodyWaitsError), monitor.kept():
+                self.fail('it was begun')
+
+    def test_who_did_not_ask_is_told_nothing(self):
+        silly: tuple[object, ...] = (
+            None,
+            0,
+            -1,
+            0.5,
+            1e9,
+            float('nan'),
+            True,
+            '60',
+            [60],
+            {},
+            10**400,
+        )
+        for timeout in silly:
+            incoming = Incoming(timeout)
+            before = threading.active_count()
+            with call_monitor.CallMonitor(incoming, time.monotonic()).kept():
+                self.assertEqual(before, threading.active_count(), timeout)
+            self.assertEqual(0, incoming.beats)
 
 
 class SeldomTest(base.BaseTestCase):
@@ -233,6 +465,32 @@ class WorkersTest(base.BaseTestCase):
         crew.submit(done.set)
         self.assertTrue(done.wait(GENEROUS))
         crew.shutdown()
+
+
+class LanesTest(base.BaseTestCase):
+    def test_verifications_hold_up_only_each_other(self):
+        lanes = workers.Lanes(4)
+        go = threading.Event()
+        done: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.addCleanup(go.set)
+
+        def work(incoming):
+            message = incoming[0].message
+            if message == {'method': 'verify'}:
+                go.wait(GENEROUS)
+            done.put(message)
+
+        for _ in range(10):
+            lanes.submit(work, [mock.Mock(message={'method': 'verify'})])
+        others = [{'method': 'get_status'}, {'method': None}, {'method': ['verify']}, {}, [], None]
+        for message in others:
+            lanes.submit(work, [mock.Mock(message=message)])
+        found = [done.get(timeout=GENEROUS) for _ in others]
+        self.assertEqual(sorted(map(str, others)), sorted(map(str, found)))
+        self.assertTrue(done.empty())
+        go.set()
+        lanes.shutdown()
+        self.assertEqual(10, done.qsize())
 
 
 class StopTest(base.BaseTestCase):

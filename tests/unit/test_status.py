@@ -117,7 +117,8 @@ class RefusalTest(CommandTestCase):
         """It would double the time a command takes."""
         script = (
             'import sys\n'
-            'from nested_agent.cmd import agentctl, check, ping, status, verify\n'
+            'from nested_agent.cmd import agentctl, check, history, pause, ping, plan, remediate\n'
+            'from nested_agent.cmd import resume, revert, status, verify\n'
             f'agentctl.main(["--config-file={self.base}/nested-agent.conf", "status"])\n'
             'print(*(name for name in ("oslo_messaging", "kombu", "oslo_service")'
             ' if name in sys.modules))\n'

@@ -1,0 +1,77 @@
+"""How a run is shown to people, and as CSV."""
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from cliff.formatters import base
+
+from nested_agent.cmd.action_rows import change
+from nested_agent.cmd.tables import Table, moment, printable
+from nested_agent.model import Outcome
+
+COLUMNS = ('result', 'kind', 'target', 'before', 'after', 'message')
+
+
+class RunTable(Table):
+    """What came of it in a line, then a row for each action."""
+
+    def emit_one(
+        self,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write the run; a choice of columns is shown the common way, field by field."""
+        run = dict(zip(column_names, data, strict=True))
+        if parsed_args.columns:
+            super().emit_one(column_names, data, stdout, parsed_args)
+            return
+        stdout.write(f'{printable(_headline(run))}\n')
+        rows = [_gist(Outcome.from_dict(each)) for each in run['outcomes']]
+        if rows:
+            self.emit_dicts(tuple(rows[0]), rows, stdout, parsed_args)
+
+
+def _headline(run: Mapping[str, Any]) -> str:
+    state = f'{run["state_before"]} -> {run["state_after"]}'
+    took = f'{moment(run["ended"])}, {run["ended"] - run["began"]:.1f} s'
+    return f'{run["result"].upper()}: {run["message"]}  ({state}; {took})'
+
+
+def _gist(outcome: Outcome) -> dict[str, str | None]:
+    return {
+        'result': str(outcome.result),
+        'kind': str(outcome.action.kind),
+        'target': outcome.action.target,
+        'change': change(outcome.action),
+        'message': outcome.message,
+    }
+
+
+class OutcomesCSV(base.SingleFormatter):
+    """The outcomes as rows."""
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        """Add nothing."""
+
+    def emit_one(
+        self,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write a header and a row per outcome, or the chosen columns as one row."""
+        writer = csv.writer(stdout, lineterminator='\n')
+        if parsed_args.columns:
+            writer.writerow(column_names)
+            writer.writerow(data)
+            return
+        run = dict(zip(column_names, data, strict=True))
+        writer.writerow(('run', *COLUMNS))
+        for each in run['outcomes']:
+            row = {**each['action'], **each}
+            writer.writerow((run['id'], *(row[name] for name in COLUMNS)))

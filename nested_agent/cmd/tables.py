@@ -1,0 +1,110 @@
+"""Tables for people: they fit the terminal, and nothing in them can speak to it."""
+
+import argparse
+import datetime
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from cliff import columns
+from cliff.formatters import table
+
+#: Characters: narrower columns are not read any more, but overflow.
+LEAST_WIDTH = 8
+
+
+class Table(table.TableFormatter):
+    """Rows under headings in capitals; ``-`` where there is nothing."""
+
+    def emit_list(
+        self,
+        column_names: Sequence[str],
+        data: Iterable[Sequence[Any]],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write the table, as wide as the terminal at most."""
+        width = parsed_args.max_width
+        if width <= 0 and (stdout.isatty() or parsed_args.fit_width):
+            width = shutil.get_terminal_size().columns
+        rows = [[name.upper() for name in column_names]]
+        rows += [[_cell(value) for value in row] for row in data]
+        if width > 0:
+            rows = _fitted(rows, width)
+        super().emit_list(rows[0], rows[1:], stdout, parsed_args)
+
+    def emit_dicts(
+        self,
+        column_names: Sequence[str],
+        data: Iterable[Mapping[str, Any]],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write some of what the dicts hold."""
+        rows = [[each[name] for name in column_names] for each in data]
+        self.emit_list(column_names, rows, stdout, parsed_args)
+
+
+class Moment(columns.FormattableColumn[float | None]):
+    """A time, for machines in seconds since the epoch.
+
+    :param otherwise: what people are shown instead of None
+    """
+
+    def __init__(self, value: float | None, otherwise: str = '-') -> None:
+        super().__init__(value)
+        self._otherwise = otherwise
+
+    def human_readable(self) -> str:
+        """Return the time in UTC."""
+        return self._otherwise if self._value is None else moment(self._value)
+
+
+def moment(seconds: float) -> str:
+    """Return a time, given in seconds since the epoch, in UTC."""
+    return f'{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M:%SZ}'
+
+
+def printable(text: str) -> str:
+    """Return text that cannot speak to the terminal: what it names may be somebody else's."""
+    return ''.join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _fitted(rows: list[list[str]], total: int) -> list[list[str]]:
+    """Wrap the widest columns until a table is not wider than ``total``.
+
+    The last column, which is prose, is left twice the width of others.
+    """
+    columns = list(zip(*rows, strict=True))
+    last = len(columns) - 1
+    widths = [_width(each) for each in columns]
+    room = max(total - 1 - 3 * len(columns), LEAST_WIDTH * len(columns))
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda n: widths[n] / (2 if n == last else 1))
+        widths[widest] -= 1
+    fitted = [
+        [_wrapped(cell, width) for cell in each]
+        for each, width in zip(columns[:last], widths, strict=False)
+    ]
+    # Wrapped lines are rarely as long as they may be.
+    left = room - sum(_width(each) for each in fitted)
+    fitted.append([_wrapped(cell, left) for cell in columns[last]])
+    return [list(row) for row in zip(*fitted, strict=True)]
+
+
+def _width(cells: Iterable[str]) -> int:
+    return max(len(line) for cell in cells for line in cell.split('\n'))
+
+
+def _wrapped(cell: str, width: int) -> str:
+    return '\n'.join(
+        piece for line in cell.split('\n') for piece in textwrap.wrap(line, width) or ['']
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, columns.FormattableColumn):
+        # Its lines are its own.
+        return '\n'.join(printable(line) for line in value.human_readable().splitlines())
+    return '-' if value is None else printable(str(value))

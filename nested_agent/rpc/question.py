@@ -1,0 +1,159 @@
+"""One question to one agent, from the broker's side: whom it reaches, and what no answer means."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import oslo_messaging
+
+from nested_agent.exceptions import (
+    IncompatibleAgentError,
+    NoAnswerError,
+    NoBrokerError,
+    NoSuchAgentError,
+    RemediationRefusedError,
+    RemoteBusyError,
+    RemoteError,
+    RemoteNotPermittedError,
+    RPCError,
+)
+from nested_agent.rpc import api
+
+#: How the drivers are called that have queues to look at.
+RABBIT = ('rabbit', 'kombu')
+
+NOT_SPOKEN = ('UnsupportedVersionError', 'UnsupportedVersion', 'NoSuchMethod')
+TIMED_OUT = ('VerificationTimeoutError',)
+REFUSED = {
+    'RemediationBusyError': RemoteBusyError,
+    'RemediationNotPermittedError': RemoteNotPermittedError,
+    'RemediationError': RemediationRefusedError,
+    'RecordError': RemediationRefusedError,
+    'NobodyWaitsError': RemediationRefusedError,
+}
+
+
+class Question:
+    """One question to one host, asked on a thread of its own.
+
+    :param monitor: seconds without a sign of life after which the agent is given up; None: what is
+        asked does not take long, and changes nothing
+    """
+
+    def __init__(
+        self, transport: Any, url: Any, host: str, deadline: float, monitor: int | None = None
+    ) -> None:
+        self._transport = transport
+        self._url = url
+        self._host = host
+        self._deadline = deadline
+        self._monitor = monitor
+        self._end = time.monotonic() + deadline
+        self._connected = False
+        self._asked = False
+
+    def late(self) -> RPCError:
+        """Return what it means that there was no answer."""
+        within = f'did not answer within {self._deadline:g} s'
+        if not self._connected:
+            return NoBrokerError(f'no broker: {api.brokers(self._url)} {within}')
+        if self._monitor is None or not self._asked:
+            return NoAnswerError(f'the agent of {self._host} {within}')
+        if time.monotonic() < self._end:
+            within = f'gave no sign of life for {self._monitor} s'
+        return NoAnswerError(
+            f'the agent of {self._host} {within}; what was asked for may have been done, or still '
+            f'be: "nested-agentctl history {self._host}" tells'
+        )
+
+    def run(self, method: str, versions: Sequence[str], arguments: dict[str, Any]) -> Any:
+        """Return the answer, in the first of the versions that the agent speaks.
+
+        :raises RPCError: and only its subclasses
+        """
+        if self._url.transport in RABBIT:
+            self._look()
+        self._connected = True
+        *better, last = versions
+        for version in better:
+            with contextlib.suppress(IncompatibleAgentError):
+                return self._call(method, version, arguments)
+        return self._call(method, last, arguments)
+
+    def _call(self, method: str, version: str, arguments: dict[str, Any]) -> Any:
+        left = max(self._end - time.monotonic(), 0.1)
+        client = oslo_messaging.get_rpc_client(
+            self._transport,
+            api.target(self._host, version),
+            timeout=left,
+            call_monitor_timeout=self._monitor,
+            retry=0,
+            transport_options=oslo_messaging.TransportOptions(at_least_once=True),
+        )
+        self._asked = True
+        try:
+            return client.call({}, method, **arguments)
+        except oslo_messaging.MessagingTimeout:
+            raise self.late() from None
+        except oslo_messaging.MessageUndeliverable:
+            raise self._no_agent() from None
+        except oslo_messaging.MessageDeliveryFailure as error:
+            raise self._no_broker(error) from None
+        except Exception as error:
+            raise self._failed(error, version) from error
+
+    def _look(self) -> None:
+        """Connect, and see whether anybody reads the queue of the host.
+
+        A call cannot tell: it waits for ever for a broker, and for its timeout where there is no
+        agent. oslo.messaging has no public way to ask; this is the connection the call then uses.
+        """
+        # Every broker of a cluster gets one try.
+        tries = max(len(self._url.hosts) - 1, 0)
+        try:
+            with self._transport._driver._get_connection(retry=tries) as context:
+                self._connected = True
+                # Its heartbeats come from another thread.
+                with context.connection._connection_lock:
+                    self._look_at_queue(context.connection.connection)
+        except RPCError:
+            raise
+        except Exception as error:
+            raise self._no_broker(error) from error
+
+    def _look_at_queue(self, connection: Any) -> None:
+        channel = connection.channel()
+        try:
+            queue_name = f'{api.TOPIC}.{self._host}'
+            if channel.queue_declare(queue=queue_name, passive=True).consumer_count == 0:
+                raise self._no_agent()
+            channel.close()
+        except connection.channel_errors as error:
+            if getattr(error, 'code', None) == 404:  # AMQP: not found
+                raise self._no_agent() from None
+            raise
+
+    def _no_broker(self, error: Exception) -> RPCError:
+        return NoBrokerError(f'no broker: {api.brokers(self._url)}: {api.first_line(error)}')
+
+    def _no_agent(self) -> RPCError:
+        return NoSuchAgentError(
+            f'no agent answers for {self._host}: the broker {api.brokers(self._url)} knows of none'
+        )
+
+    def _failed(self, error: Any, version: str) -> RPCError:
+        # What the agent raised: a RemoteError that tells the class, or, of a built-in class or
+        # within one process, the error itself.
+        name = getattr(error, 'exc_type', type(error).__name__.removesuffix('_Remote'))
+        text = api.first_line(getattr(error, 'value', error), api.SENTENCE_LENGTH)
+        if name in NOT_SPOKEN:
+            return IncompatibleAgentError(
+                f'the agent of {self._host} does not speak version {version} of the '
+                f'interface: {text}'
+            )
+        if name in TIMED_OUT:
+            return NoAnswerError(f'the agent of {self._host}: {text}')
+        if name in REFUSED:
+            return REFUSED[name](f'the agent of {self._host} refuses: {text}')
+        return RemoteError(f'the agent of {self._host} failed: {name}: {text}')
