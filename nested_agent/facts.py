@@ -90,12 +90,15 @@ class Module:
         whose state was not captured
     :ivar refcnt: users of the module (open /dev/kvm, VM and vCPU files); None when built in
     :ivar parameters: every parameter, as the kernel prints it
+    :ivar load: tells this load of the module from every other of this boot; ``NotAvailable`` in a
+        captured tree
     """
 
     name: str
     state: ModuleState | Unread
     refcnt: int | Unread | None
     parameters: Mapping[str, str | Unread]
+    load: str | Unread
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """The kvm modules in sysfs: which are there, how, and with which parameters."""
 
+from nested_agent.drivers.base import kernel_version
 from nested_agent.facts import LoadKind, Module, ModuleState, Unread
 from nested_agent.node import arguments
 from nested_agent.node.module_index import ABSENT, ModuleIndex
 from nested_agent.node.root import Root, unread
 
 MODULES = '/sys/module'
+
+_NUMBERS_DIFFER = (4, 14)
 
 #: Modules of VirtualBox and VMware: they and KVM cannot both have the processor's virtualization.
 HYPERVISORS = ('vboxdrv', 'vmmon')
@@ -23,7 +26,7 @@ def read(root: Root, release: str | Unread) -> dict[str, Module] | Unread:
         return names
     index = ModuleIndex(root, release)
     found = [name for name in names if name == 'kvm' or name.startswith('kvm_')]
-    return {name: _module(root, index, name) for name in found}
+    return {name: _module(root, index, name, release) for name in found}
 
 
 def one(root: Root, release: str | Unread, name: str) -> Module | Unread | None:
@@ -72,9 +75,10 @@ def _names(root: Root) -> list[str] | Unread:
         return unread(MODULES, error)
 
 
-def _module(root: Root, index: ModuleIndex, name: str) -> Module:
+def _module(root: Root, index: ModuleIndex, name: str, release: str | Unread) -> Module:
     refcnt = _refcnt(root, name)
-    return Module(name, _state(root, index, name, refcnt), refcnt, _parameters(root, name))
+    state = _state(root, index, name, refcnt)
+    return Module(name, state, refcnt, _parameters(root, name), _load(root, name, release))
 
 
 def _state(
@@ -103,6 +107,26 @@ def _refcnt(root: Root, name: str) -> int | Unread | None:
         return int(text)
     except ValueError:
         return Unread(path, 'Malformed', f'{text[:40]!r} is no number')
+
+
+def _load(root: Root, name: str, release: str | Unread) -> str | Unread:
+    """Return what tells one load from another: the inode number of the module's directory.
+
+    Every load makes the directory anew, and kernfs goes through all numbers before one comes back
+    (fs/kernfs/dir.c: idr_alloc_cyclic, since Linux 4.14). Nothing else serves: its times are those
+    of a cached inode; ``/dev/kvm`` is touched at every event udev handles for it, and where it is
+    a static node (modules.devname) it outlives the module.
+    """
+    path = f'{MODULES}/{name}'
+    if not root.live:
+        return Unread(path, 'NotAvailable', 'copies of a directory have numbers of their own')
+    version = kernel_version(release) if isinstance(release, str) else None
+    if version is None or version < _NUMBERS_DIFFER:
+        return Unread(path, 'NotAvailable', 'the next load may have the same inode number')
+    try:
+        return str(root.stat(path).st_ino)
+    except OSError as error:
+        return unread(path, error)
 
 
 def _parameters(root: Root, name: str) -> dict[str, str | Unread]:

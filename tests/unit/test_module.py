@@ -55,6 +55,27 @@ class ModuleTest(base.BaseTestCase):
         for live in (True, False):
             self.assertEqual('NotAvailable', self.read(counted, live)['kvm_intel'].state.error)
 
+    def test_a_load_is_told_by_its_directory(self):
+        root = self.root(LOADED_AMD)
+        path = root.path('/sys/module/kvm_amd')
+
+        def load(release='6.1.0-test'):
+            return module.read(root, release)['kvm_amd'].load
+
+        before = load()
+        self.assertEqual(str(path.stat().st_ino), before)
+        (path / 'refcnt').write_text('3\n')
+        path.chmod(0o700)
+        self.assertEqual(before, load())
+        path.rename(path.with_name('old'))
+        path.mkdir()
+        self.assertNotEqual(before, load())
+        for release in ('4.13.16', '3.10.0-1160.el7.x86_64', 'strange', Unread('x', 'EIO', 'x')):
+            self.assertEqual('NotAvailable', load(release).error)
+
+    def test_a_captured_tree_knows_of_no_load(self):
+        self.assertEqual('NotAvailable', self.read(LOADED_AMD, live=False)['kvm_amd'].load.error)
+
     def test_an_unreadable_parameter_is_kept(self):
         found = self.read({'/sys/module/kvm_amd/parameters/nested/x': ''})['kvm_amd']
         self.assertEqual('EISDIR', found.parameters['nested'].error)
