@@ -13,6 +13,14 @@ class ReportFormatError(NestedAgentError):
     """A stored or received Report cannot be understood; the message says where and why."""
 
 
+class ProofFormatError(NestedAgentError):
+    """The stored result of a proof cannot be understood; the message names the file."""
+
+
+class LockTimeoutError(NestedAgentError):
+    """A lock was not to be had in time; the message names its file."""
+
+
 class UsageError(NestedAgentError):
     """The command line asks for something that cannot be; the message says what can."""
 
