@@ -1,17 +1,23 @@
 """This node, put together from our configuration: what the daemon and the commands share."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nested_agent.conf import policy, remediation
 from nested_agent.drivers import loader
+from nested_agent.exceptions import ProofFormatError
 from nested_agent.model import Remediation, Report
 from nested_agent.node.observe import Sources, observe
 from nested_agent.node.root import Root
+from nested_agent.proof import result
+from nested_agent.proof.result import Proof
 from nested_agent.remediation.remediator import Remediator
 from nested_agent.report import Judged, judge
 from nested_agent.reporting import state_file
+
+LOG = logging.getLogger(__name__)
 
 
 class Local:
@@ -46,7 +52,19 @@ class Local:
         conf = self._conf
         sources = Sources(conf.host, conf.nova.config_file, conf.nova.config_dir)
         observation, driver = observe(self.root, loader.load(), sources)
-        return judge(observation, driver, policy.policy(conf), self.previous, status)
+        wanted = policy.policy(conf)
+        return judge(observation, driver, wanted, self.previous, status, self._proof())
+
+    def _proof(self) -> Proof | None:
+        try:
+            return result.read(self.state_dir)
+        except ProofFormatError as error:
+            LOG.warning('what was proved is not known: %s', error)
+            return None
+
+    def watched(self) -> set[str]:
+        """Return the files by which other processes tell what they decided, did or found out."""
+        return {*self.remediator.watched(), str(self.state_dir / result.NAME)}
 
     def last_report(self) -> Report | None:
         """Return the last report the daemon stored, None if there is none.

@@ -47,6 +47,7 @@ MACHINE = (
     ConditionType.KVM_USABLE,
     ConditionType.NESTED_PERSISTENT,
     ConditionType.NESTED_RUNTIME,
+    ConditionType.NESTED_PROVED,
 )
 #: Reasons that a person can only mend with a reboot.
 REBOOT = frozenset(
@@ -69,7 +70,7 @@ def plan(
     """Return what would be done, in order; empty when nothing is to do or nothing can be."""
     if driver is None or verdict.state in (State.COMPLIANT, State.UNSUPPORTED):
         return ()
-    stuck = [type_ for type_ in MACHINE if verdict[type_].remedy is Remedy.PERSON]
+    stuck = [type_ for type_ in MACHINE if verdict.remedy(type_) is Remedy.PERSON]
     if ConditionType.NESTED_PERSISTENT in stuck and ConditionType.NESTED_RUNTIME in stuck:
         stuck.remove(ConditionType.NESTED_RUNTIME)  # mended by the same hand
     module = [_by_hand(verdict[type_].condition) for type_ in stuck]

@@ -11,6 +11,7 @@ from nested_agent.node.observe import Sources, observe
 from nested_agent.node.root import Root
 from nested_agent.plan import plan
 from nested_agent.policy import Policy
+from nested_agent.proof.result import Proof
 from nested_agent.verify import Verdict, remediable, verify, with_remediable
 from nested_agent.verify.nova_running import running
 
@@ -32,10 +33,11 @@ def make_report(
     policy: Policy,
     previous: Report | None = None,
     remediation: Remediation | None = None,
+    proof: Proof | None = None,
 ) -> Report:
     """Observe the node, verify it and plan; nothing is changed."""
     observation, driver = observe(root, drivers, sources)
-    return judge(observation, driver, policy, previous, remediation).report
+    return judge(observation, driver, policy, previous, remediation, proof).report
 
 
 def judge(
@@ -44,14 +46,16 @@ def judge(
     policy: Policy,
     previous: Report | None,
     remediation: Remediation | None = None,
+    proof: Proof | None = None,
 ) -> Judged:
     """Verify an observation and plan.
 
     :param previous: the last report, from which ``since`` and what nova-compute is known to run
         with are carried on
     :param remediation: what is known of earlier fixes; None: nothing, and nothing is judged of it
+    :param proof: the last proof on this node
     """
-    verdict = verify(observation, policy, driver, previous)
+    verdict = verify(observation, policy, driver, previous, proof)
     actions = plan(observation, policy, driver, verdict)
     if remediation is not None:
         judgement = remediable(remediation, actions, observation)

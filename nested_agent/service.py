@@ -149,7 +149,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     def _verify(self, previous: Report | None) -> Report:
         self._node.previous = previous
         judged = self._node.look()
-        self._paths = watched.paths(judged.observation) | self._node.remediator.watched()
+        self._paths = watched.paths(judged.observation) | self._node.watched()
         return judged.report if previous else first(judged.report)
 
     def _last_report(self) -> Report | None:

@@ -34,6 +34,7 @@ class ConditionType(enum.StrEnum):
     KERNEL_SUPPORTED = 'KernelSupported'
     KVM_USABLE = 'KVMUsable'
     NESTED_RUNTIME = 'NestedRuntime'
+    NESTED_PROVED = 'NestedProved'  # only where a proof applies
     NESTED_PERSISTENT = 'NestedPersistent'
     GUEST_CPU = 'GuestCPU'
     VIRT_TYPE = 'VirtType'

@@ -1,11 +1,12 @@
 """The result of a proof, and where it is kept: ``prove.json`` in the state directory."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from nested_agent import json_file
+from nested_agent import durable
 from nested_agent.exceptions import ProofFormatError
 from nested_agent.proof.guest import Finding, Outcome
 
@@ -71,7 +72,7 @@ def read(state_dir: Path) -> Proof | None:
     """
     file = state_dir / NAME
     try:
-        data = json_file.read(file)
+        data = json.loads(durable.content(file))
         if not isinstance(data, Mapping):
             raise TypeError(f'a mapping is expected, not {type(data).__name__}')
         if str(data['version']).split('.')[0] != VERSION.split('.')[0]:
@@ -93,4 +94,5 @@ def keep(state_dir: Path, proof: Proof) -> None:
     :raises OSError: it could not be written; the old one is as it was
     """
     state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    json_file.replace(state_dir / NAME, {'version': VERSION, **proof.to_dict()})
+    data = json.dumps({'version': VERSION, **proof.to_dict()})
+    durable.replace(state_dir / NAME, data.encode())

@@ -14,6 +14,9 @@ def changes(report: Report, previous: Report | None) -> None:
     before = {each.type: each for each in previous.conditions} if previous else {}
     for condition in report.conditions:
         _condition(condition, before.get(condition.type))
+    for type_ in before.keys() - {each.type for each in report.conditions}:
+        gone = before[type_]
+        LOG.info('%s: %s/%s no longer applies', type_, gone.status, gone.reason)
     if previous is None or previous.state is not report.state:
         was = f'{previous.state} -> ' if previous else ''
         level = logging.INFO if report.state in _GOOD else logging.WARNING

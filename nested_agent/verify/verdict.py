@@ -6,11 +6,13 @@ from nested_agent.drivers.base import Driver
 from nested_agent.facts import Observation
 from nested_agent.model import Condition, ConditionType, Report, State, Status
 from nested_agent.policy import Policy
+from nested_agent.proof.result import Proof
 from nested_agent.verify.host import CANNOT, cpu_supported, kernel_supported, kvm_usable
 from nested_agent.verify.judgement import Judgement, Remedy
 from nested_agent.verify.nova import guest_cpu, virt_type
 from nested_agent.verify.nova_running import nova_config_current
 from nested_agent.verify.persistent import nested_persistent
+from nested_agent.verify.proved import nested_proved
 from nested_agent.verify.runtime import nested_runtime
 
 #: Conditions of nova-compute.
@@ -36,17 +38,24 @@ class Verdict:
     def __getitem__(self, type_: ConditionType) -> Judgement:
         return next(each for each in self.judgements if each.condition.type is type_)
 
+    def remedy(self, type_: ConditionType) -> Remedy:
+        """Return what it takes to make a condition True; NONE too where it is not judged."""
+        remedies = (each.remedy for each in self.judgements if each.condition.type is type_)
+        return next(remedies, Remedy.NONE)
+
 
 def verify(
     observation: Observation,
     policy: Policy,
     driver: Driver | None,
     previous: Report | None = None,
+    proof: Proof | None = None,
 ) -> Verdict:
     """Judge an observation.
 
     :param driver: the one that :func:`nested_agent.node.observe.observe` returned with it
     :param previous: the last report of this node; without it no condition has a ``since``
+    :param proof: the last proof on this node, whether it still applies or not
     """
     cpu = cpu_supported(observation, policy, driver)
     kvm = kvm_usable(observation, policy, driver)
@@ -58,6 +67,7 @@ def verify(
         kernel_supported(observation, policy, driver),
         kvm,
         runtime,
+        *nested_proved(observation, policy, driver, runtime, proof),
         persistent,
         guest_cpu(observation, policy, driver, virt),
         virt,
