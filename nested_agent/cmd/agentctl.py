@@ -37,6 +37,7 @@ exit codes of check, status, verify, plan, and of remediate: the state it left
 exit codes of revert:
   0 all is as it was   1 some of it waits until KVM is idle
   2 something could not be undone: the table says what
+exit codes of prove: 0 proved, 1 refused, 2 failed, 4 not tried
 exit codes of history, pause, resume and ping: 0 done
 of all of them, where there is no answer:
   64 usage or configuration error      70 internal error

@@ -1,6 +1,8 @@
-"""Exit codes: a node's state, and those of sysexits.h that are not about the node."""
+"""Exit codes: a node's state, what a proof came to, and of sysexits.h what is not about a node."""
 
 from nested_agent.model import Result, State
+from nested_agent.model import State
+from nested_agent.proof.guest import Outcome
 
 OF_STATE = {
     State.COMPLIANT: 0,
@@ -18,6 +20,14 @@ OF_REVERT = {
     Result.SKIPPED: 1,
     Result.ROLLED_BACK: 2,
     Result.FAILED: 2,
+}
+
+#: Of a proof; 4 means unknown here as there.
+OF_OUTCOME = {
+    Outcome.PROVED: 0,
+    Outcome.REFUSED: 1,
+    Outcome.FAILED: 2,
+    Outcome.NOT_TRIED: 4,
 }
 
 USAGE = 64

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nested_agent.conf import agent, nova, policy, remediation
+from nested_agent.conf import agent, nova, policy, prove, remediation
 
 GROUPS = (
     (agent.GROUP, agent.OPTS),
     (policy.GROUP, policy.OPTS),
     (nova.GROUP, nova.OPTS),
     (remediation.GROUP, remediation.OPTS),
+    (prove.GROUP, prove.OPTS),
 )
 
 

@@ -14,7 +14,6 @@ from nested_agent.exceptions import LockTimeoutError
 from nested_agent.facts import Module, Unread
 from nested_agent.node import cpu, kernel, kvm, module
 from nested_agent.node.root import Completed, Root
-from nested_agent.proof import lock
 from nested_agent.proof.guest import Finding, Outcome
 from nested_agent.proof.result import Proof
 
@@ -39,7 +38,7 @@ class Limits:
     lock_timeout: float
 
 
-def prove(root: Root, drivers: loader.Loaded, run_dir: Path, limits: Limits) -> Proof:
+def prove(root: Root, drivers: loader.Loaded, state_dir: Path, limits: Limits) -> Proof:
     """Try whether a guest can run a guest on this node, and leave it as it was.
 
     No module is loaded for it. While it lasts no remediation begins.
@@ -52,12 +51,12 @@ def prove(root: Root, drivers: loader.Loaded, run_dir: Path, limits: Limits) -> 
         text = f'there is no guest for processors of vendor {processor.vendor}'
         return _proof(root, not_tried('NoDriver', text))
     try:
-        with lock.held(run_dir / lock.NAME, exclusive=False, timeout=limits.lock_timeout):
+        with lock.held(state_dir, exclusive=False, timeout=limits.lock_timeout):
             return _locked(root, driver, limits.timeout)
     except LockTimeoutError as error:
         return _proof(root, not_tried('Remediating', f'a remediation is at work: {error}'))
     except OSError as error:
-        return _proof(root, not_tried('NoLock', f'{run_dir / lock.NAME}: {error.strerror}'))
+        return _proof(root, not_tried('NoLock', f'{state_dir / lock.NAME}: {error.strerror}'))
 
 
 def not_tried(reason: str, message: str) -> Finding:

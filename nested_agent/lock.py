@@ -1,6 +1,8 @@
-"""A lock between processes: the file ``remediation.lock`` in the run directory.
+"""A lock between processes: the file ``remediation.lock`` in the state directory.
 
 Whoever changes the node holds it exclusively, whoever needs the module to stay as it is, shared.
+Not in the run directory, which systemd removes with its locks when the daemon is stopped; and for
+root alone, since anybody who can open a file can lock it.
 """
 
 import contextlib
@@ -15,12 +17,12 @@ from nested_agent.exceptions import LockTimeoutError
 NAME = 'remediation.lock'
 
 # Seconds between two looks: flock(2) waits for ever or not at all.
-_PAUSE = 0.1
+_PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def held(path: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
-    """Hold a lock file, made if it is missing, as long as the context lasts.
+def held(state_dir: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
+    """Hold the lock, made if it is missing, as long as the context lasts.
 
     The kernel lets go of it if the process dies.
 
@@ -28,13 +30,29 @@ def held(path: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
     :raises LockTimeoutError: others hold it for longer
     :raises OSError: the file cannot be opened or made
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = state_dir / NAME
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, path, timeout)
         yield
     finally:
         os.close(descriptor)
+
+
+def held_exclusively(state_dir: Path) -> bool:
+    """Whether somebody holds the lock exclusively; False also where that cannot be told."""
+    try:
+        descriptor = os.open(state_dir / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _lock(descriptor: int, mode: int, path: Path, timeout: float) -> None:
