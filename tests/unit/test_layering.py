@@ -161,3 +161,13 @@ class LayeringTest(base.BaseTestCase):
             # node/ evaluates *nova's* options with oslo.config; it never sees ours.
             if 'nested_agent.conf' in {'.'.join(name.split('.')[:2]) for name in names}:
                 self.assertIn(room(path), allowed, path)
+
+    def test_only_the_command_starts_a_guest(self):
+        """The daemon never does."""
+        found = {
+            str(path.relative_to(PACKAGE))
+            for path in files()
+            for name in imports(ast.parse(path.read_text()))
+            if name in ('nested_agent.proof.prove', 'nested_agent.proof.machine')
+        }
+        self.assertEqual({'cmd/prove.py', 'proof/__main__.py'}, found)
