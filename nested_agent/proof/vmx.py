@@ -78,11 +78,12 @@ L1 = Program(
         Line(f'shr    edx,{TRUE_BIT:#x}', b'\xc1\xea' + bytes([TRUE_BIT])),
         Line('and    edx,0x1', b'\x83\xe2\x01'),
         Line(f'imul   ebp,edx,{TO_TRUE:#x}', b'\x6b\xea' + bytes([TO_TRUE])),
-        # VMX instructions fail with CF or ZF set [SDM 3, 30.2 "Conventions"].
+        # VMX instructions fail with CF or ZF set [SDM 3, 30.2 "Conventions"]. Without VMXON there
+        # is no VMREAD to ask why.
         Line(
             f'vmxon  QWORD PTR ds:{VMXON_POINTER:#x}', b'\xf3\x0f\xc7\x34\x25' + u32(VMXON_POINTER)
         ),
-        Line('jbe', b'\x76', to='failed'),
+        Line('jbe', b'\x76', to='given-up'),
         Line(
             f'vmclear QWORD PTR ds:{VMCS_POINTER:#x}', b'\x66\x0f\xc7\x34\x25' + u32(VMCS_POINTER)
         ),

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import fixtures
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslotest import base
 
@@ -41,6 +41,7 @@ class KeptTest(base.BaseTestCase):
         self.assertEqual(['prove.json'], [path.name for path in self.state_dir.iterdir()])
         self.assertEqual(0o644, (self.state_dir / 'prove.json').stat().st_mode & 0o777)
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(PROOFS)
     def test_there_and_back(self, proof):
         self.assertEqual(proof, Proof.from_dict(json.loads(json.dumps(proof.to_dict()))))
