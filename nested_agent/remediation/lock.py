@@ -1,71 +1,46 @@
 """One remediation at a time on a node, across the daemon and the commands."""
 
 import contextlib
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from nested_agent.exceptions import RemediationBusyError, RemediationError
+from nested_agent import lock
+from nested_agent.exceptions import LockTimeoutError, RemediationBusyError, RemediationError
 
-#: Seconds to wait for the lock: others look whether it is held for a moment only.
+#: Seconds to wait for the lock: others look whether it is held, or prove something, for a moment.
 PATIENCE = 2.0
 
 
 class Lock:
-    """A file lock: it ends with the process that holds it, however that ends."""
+    """The right to change the node; it ends with the process that has it, however that ends."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / 'remediation.lock'
-        self.held = False  # by this object
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        #: Whether this object has it.
+        self.mine = False
 
     @contextlib.contextmanager
-    def held_here(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Hold it.
 
         :raises RemediationBusyError: somebody else does
         :raises RemediationError: it cannot be made
         """
-        descriptor = self._open()
-        try:
-            if not _lock(descriptor, PATIENCE):
-                raise RemediationBusyError('another remediation is under way on this node')
-            self.held = True
-            yield
-        finally:
-            self.held = False
-            os.close(descriptor)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock.held(self._state_dir, exclusive=True, timeout=PATIENCE))
+            except LockTimeoutError as error:
+                message = 'another remediation, or a proof, is under way on this node'
+                raise RemediationBusyError(message) from error
+            except OSError as error:
+                path = self._state_dir / lock.NAME
+                raise RemediationError(f'{path}: {error.strerror}') from error
+            self.mine = True
+            try:
+                yield
+            finally:
+                self.mine = False
 
-    def held_by_another(self) -> bool:
-        """Whether another process holds it; False also where that cannot be told."""
-        if self.held:
-            return False
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return not _lock(descriptor, 0.0)
-        finally:
-            os.close(descriptor)
-
-    def _open(self) -> int:
-        try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise RemediationError(f'{self._path}: {error.strerror}') from error
-
-
-def _lock(descriptor: int, patience: float) -> bool:
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        else:
-            return True
+    def anothers(self) -> bool:
+        """Whether another process has it; False also where that cannot be told."""
+        return not self.mine and lock.held_exclusively(self._state_dir)

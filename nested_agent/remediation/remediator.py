@@ -59,7 +59,7 @@ class Remediator:
         self._look = look
         self._alive = alive
         self._clock = clock
-        self._lock = Lock(run_dir)
+        self._lock = Lock(state_dir)
         self._journal = Journal(state_dir)
         self._history = History(state_dir)
 
@@ -68,7 +68,7 @@ class Remediator:
         return status.status(self._history, self._options(), self._clock(), self._interrupted())
 
     def _interrupted(self) -> str | None:
-        if not self._journal.path.exists() or self._lock.held or self.under_way():
+        if not self._journal.path.exists() or self._lock.mine or self.under_way():
             return None
         try:
             record = Journal(self._state_dir).read()
@@ -78,12 +78,12 @@ class Remediator:
 
     def under_way(self) -> bool:
         """Whether another process remediates this node now."""
-        return self._lock.held_by_another()
+        return self._lock.anothers()
 
     @property
     def at_it(self) -> bool:
         """Whether this object remediates the node now, in another thread."""
-        return self._lock.held
+        return self._lock.mine
 
     def watched(self) -> set[str]:
         """Return the files by which other processes tell that something was decided or done."""
@@ -105,7 +105,7 @@ class Remediator:
         if pause and trigger is not Trigger.COMMAND:
             # Root on the node itself sees what is going on there; others have to ask first.
             raise RemediationBusyError(f'fixes are paused on this node: {pause.reason}')
-        with self._lock.held_here():
+        with self._lock.held():
             self._recover()
             site = self._site()
             judged = site.look()
@@ -140,7 +140,7 @@ class Remediator:
 
         :raises RemediationError: as for :meth:`remediate`
         """
-        with self._lock.held_here():
+        with self._lock.held():
             self._recover()
             self.pause(None, 'everything the agent had changed was reverted', who)
             site = self._site()
@@ -159,7 +159,7 @@ class Remediator:
         if not self._journal.path.exists() or self.under_way():
             return None
         try:
-            with self._lock.held_here():
+            with self._lock.held():
                 return self._recover()
         except RemediationError as error:
             LOG.error('an interrupted run cannot be put right: %s', error)

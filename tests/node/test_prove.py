@@ -116,7 +116,7 @@ class ProveTest(NodeTestCase):
 
     def test_a_remediation_is_waited_for(self) -> None:
         node = self.node()
-        lock = '/run/nested-agent/remediation.lock'
+        lock = '/var/lib/nested-agent/remediation.lock'
         node.write_file(CONFIG, '[prove]\nlock_timeout = 0\n')
         node.write_file(lock, '')
         node.run(['systemd-run', '--unit=remedy', 'flock', lock, 'sleep', '3600'])

@@ -94,7 +94,7 @@ class LockTest(base.BaseTestCase):
         """Start a process that holds the lock until its input ends."""
         program = (
             'import sys; from pathlib import Path; from nested_agent.remediation.lock import Lock\n'
-            'with Lock(Path(sys.argv[1])).held_here(): print("held", flush=True); sys.stdin.read()'
+            'with Lock(Path(sys.argv[1])).held(): print("held", flush=True); sys.stdin.read()'
         )
         process = subprocess.Popen(
             [sys.executable, '-c', program, self.directory],
@@ -108,20 +108,20 @@ class LockTest(base.BaseTestCase):
     def test_one_at_a_time_across_processes(self):
         self.useFixture(fixtures.MonkeyPatch('nested_agent.remediation.lock.PATIENCE', 0.1))
         lock = Lock(self.directory)
-        self.assertFalse(lock.held_by_another())
+        self.assertFalse(lock.anothers())
         process = self.another()
-        self.assertTrue(lock.held_by_another())
-        with self.assertRaisesRegex(RemediationError, 'another remediation'), lock.held_here():
+        self.assertTrue(lock.anothers())
+        with self.assertRaisesRegex(RemediationError, 'another remediation'), lock.held():
             pass
         process.kill()
         process.communicate()
-        self.assertFalse(lock.held_by_another())
-        with lock.held_here():
-            self.assertTrue(lock.held)
-            self.assertFalse(lock.held_by_another())
-        self.assertFalse(lock.held)
+        self.assertFalse(lock.anothers())
+        with lock.held():
+            self.assertTrue(lock.mine)
+            self.assertFalse(lock.anothers())
+        self.assertFalse(lock.mine)
 
     def test_a_directory_that_cannot_be_made(self):
         self.directory.write_text('')
         with self.assertRaisesRegex(RemediationError, str(self.directory)):
-            Lock(self.directory).held_here().__enter__()
+            Lock(self.directory).held().__enter__()

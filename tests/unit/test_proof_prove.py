@@ -15,7 +15,8 @@ from nested_agent.drivers.intel import IntelDriver
 from nested_agent.exceptions import LockTimeoutError
 from nested_agent.facts import Unread
 from nested_agent.node.root import Completed
-from nested_agent.proof import lock, prove
+from nested_agent import lock
+from nested_agent.proof import prove
 from nested_agent.proof.guest import Outcome
 from tests.unit.nodes import amd, intel
 
@@ -26,7 +27,7 @@ PROVED = Completed(0, json.dumps(['proved', 'GuestRan', 'it ran', None]), '')
 class ProveTest(base.BaseTestCase):
     def setUp(self):
         super().setUp()
-        self.run_dir = Path(self.useFixture(fixtures.TempDir()).path, 'run')
+        self.state_dir = Path(self.useFixture(fixtures.TempDir()).path, 'state')
         self.useFixture(fixtures.MockPatch('os.geteuid', return_value=0))
 
     def prove(self, node, answer=PROVED, *, kind='svm', meanwhile=lambda root: None):
@@ -43,7 +44,7 @@ class ProveTest(base.BaseTestCase):
 
         root.run = run
         limits = prove.Limits(timeout=30, lock_timeout=0)
-        return prove.prove(root, DRIVERS, self.run_dir, limits), root
+        return prove.prove(root, DRIVERS, self.state_dir, limits), root
 
     def not_tried(self, node, reason, *says, ran=False, **more):
         proof, root = self.prove(node, **more)
@@ -80,19 +81,19 @@ class ProveTest(base.BaseTestCase):
         self.not_tried(amd(files={'/proc/cpuinfo': 'CPU implementer : 0x41\n'}), 'Unreadable')
 
     def test_a_remediation_is_at_work(self):
-        with lock.held(self.run_dir / lock.NAME, exclusive=True, timeout=0):
+        with lock.held(self.state_dir, exclusive=True, timeout=0):
             self.not_tried(amd(), 'Remediating', 'remediation.lock')
         self.assertEqual(Outcome.PROVED, self.prove(amd())[0].finding.outcome)
 
     def test_a_remediation_does_not_begin_meanwhile(self):
         def begin(root):
-            other = lock.held(self.run_dir / lock.NAME, exclusive=True, timeout=0)
+            other = lock.held(self.state_dir, exclusive=True, timeout=0)
             self.assertRaises(LockTimeoutError, other.__enter__)
 
         self.prove(amd(), meanwhile=begin)
 
     def test_no_place_for_the_lock(self):
-        self.run_dir.write_text('a file')
+        self.state_dir.write_text('a file')
         self.not_tried(amd(), 'NoLock', 'remediation.lock')
 
     def test_reloaded_meanwhile(self):

@@ -47,8 +47,8 @@ class ProveTest(CommandTestCase):
 
     def test_limits_are_options(self):
         self.prove(Outcome.PROVED, conf='[prove]\ntimeout = 7\nlock_timeout = 0\n')
-        _, _, run_dir, limits = self.asked.call_args.args
-        self.assertEqual(self.base / 'run', run_dir)
+        _, _, state_dir, limits = self.asked.call_args.args
+        self.assertEqual(self.base / 'state', state_dir)
         self.assertEqual((7, 0), (limits.timeout, limits.lock_timeout))
 
     def test_what_was_not_tried_leaves_what_is_kept(self):

@@ -453,7 +453,7 @@ class InterruptedTest(RemediatorTestCase):
         self.interrupt(20)
         other = self.another()
         self.useFixture(fixtures.MonkeyPatch('nested_agent.remediation.lock.PATIENCE', 0.0))
-        with self.remediator._lock.held_here():
+        with self.remediator._lock.held():
             self.assertIsNone(other.recover())
             self.assertTrue(other.under_way())
             self.assertIsNone(other.status().interrupted)
