@@ -1,6 +1,5 @@
-"""A lock between processes: the file ``remediation.lock`` in the state directory.
+"""Locks between processes: files in the state directory.
 
-Whoever changes the node holds it exclusively, whoever needs the module to stay as it is, shared.
 Not in the run directory, which systemd removes with its locks when the daemon is stopped; and for
 root alone, since anybody who can open a file can lock it.
 """
@@ -14,15 +13,16 @@ from pathlib import Path
 
 from nested_agent.exceptions import LockTimeoutError
 
-NAME = 'remediation.lock'
+#: Whoever changes the node holds it exclusively, whoever needs the module to stay as it is, shared.
+REMEDIATION = 'remediation.lock'
 
 # Seconds between two looks: flock(2) waits for ever or not at all.
 _PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def held(state_dir: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
-    """Hold the lock, made if it is missing, as long as the context lasts.
+def held(path: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
+    """Hold a lock, made if it is missing, as long as the context lasts.
 
     The kernel lets go of it if the process dies.
 
@@ -30,8 +30,7 @@ def held(state_dir: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
     :raises LockTimeoutError: others hold it for longer
     :raises OSError: the file cannot be opened or made
     """
-    state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = state_dir / NAME
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, path, timeout)
@@ -40,10 +39,10 @@ def held(state_dir: Path, *, exclusive: bool, timeout: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def held_exclusively(state_dir: Path) -> bool:
-    """Whether somebody holds the lock exclusively; False also where that cannot be told."""
+def held_exclusively(path: Path) -> bool:
+    """Whether somebody holds a lock exclusively; False also where that cannot be told."""
     try:
-        descriptor = os.open(state_dir / NAME, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -19,12 +19,18 @@ LOG = logging.getLogger(__name__)
 #: Between two looks whether another process still remediates.
 ASIDE_SECONDS = 0.5
 
+#: For longer than this no remediation takes: then the node is verified all the same.
+ASIDE_MOST_SECONDS = 3600.0
+
 
 class Remediator(Protocol):
     """What changes the node."""
 
     def recover(self) -> Run | None:
         """Put right what an interrupted run left, if there is one."""
+
+    def failed(self, error: Exception) -> None:
+        """Remember an attempt that ended by a defect of ours."""
 
     def under_way(self) -> bool:
         """Whether another process remediates this node now."""
@@ -69,7 +75,6 @@ class Mending:
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
-        self._failed = False
 
     def ask(self, who: str, *, noop: bool) -> futures.Future[Run]:
         """Have a fix made soon; may be called from any thread.
@@ -99,20 +104,17 @@ class Mending:
         return True
 
     def _act(self, report: Report) -> bool:
-        if self._failed or self._schedule.due(report) != 0:
+        if self._schedule.due(report) != 0:
             return False
         try:
             self._schedule.act(report)
-        except Exception:
-            # A defect of ours: better to mend nothing more than the same again and again.
-            LOG.exception('remediation failed; this process makes no more fixes by itself')
-            self._failed = True
+        except Exception as error:  # the tick: a defect of ours is a failed attempt
+            LOG.exception('remediation failed')
+            self._remediator.failed(error)
         return True
 
     def seconds(self, report: Report) -> list[float]:
         """Return after how many seconds at most to verify again, for what reasons there are."""
-        if self._failed:
-            return []
         found = (self._schedule.due(report), self._schedule.retry_soon(report))
         return [each for each in found if each is not None]
 
@@ -123,7 +125,8 @@ class Mending:
         """
         try:
             self._remediator.recover()
-            while self._remediator.under_way() and not stopping():
+            end = time.monotonic() + ASIDE_MOST_SECONDS
+            while self._remediator.under_way() and not stopping() and time.monotonic() < end:
                 self._alive()
                 time.sleep(ASIDE_SECONDS)
         except Exception:  # the tick: whatever went wrong, the node is verified

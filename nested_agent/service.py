@@ -37,8 +37,9 @@ BEATS = 3
 #: Seconds for the loop to end what it is at; idle it needs none of it.
 STOP_SECONDS = 10.0
 
-#: Seconds for a remediation to end or be undone; the unit's TimeoutStopSec covers it.
-TRANSACTION_SECONDS = 1500.0
+#: Seconds for a remediation to end or be undone, besides what nova-compute takes. The unit's
+#: TimeoutStopSec covers it.
+TRANSACTION_SECONDS = 600.0
 
 #: Seconds to take leave of the broker. Where there is none nobody is to be told.
 RPC_STOP_SECONDS = 1.0
@@ -115,7 +116,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         if self._node.remediator.at_it:
             # Half way is the one state to leave a node in never.
             LOG.info('a remediation is finished or undone first')
-            self._thread.join(TRANSACTION_SECONDS)
+            # Stopped, started, and both again to undo it; the module, and its undoing.
+            self._thread.join(5 * self._conf.remediation.nova_timeout + TRANSACTION_SECONDS)
             if self._server:
                 self._server.stop(RPC_STOP_SECONDS)  # whoever asked for it is told
         report = self.agent.report()
@@ -244,7 +246,7 @@ def lock(run_dir: Path) -> int:
     path = run_dir / 'agent.lock'
     try:
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f'[agent] run_dir {run_dir}: {error.strerror}') from error
     try:

@@ -27,6 +27,10 @@ SENTENCES = {
     errno.EACCES: 'permission is denied; this takes root, and ReadWritePaths= of its unit',
     errno.EPERM: 'not permitted; the file or its directory may be immutable (see lsattr, chattr)',
     errno.EBUSY: 'the file is a mount point; change the file that is mounted over it',
+    errno.EMLINK: (
+        'the file has other names (hard links), which would keep the old content; make them '
+        'symbolic links'
+    ),
     errno.ENOENT: 'the directory is not there',
     errno.ENOTDIR: 'what should be its directory is none',
 }
@@ -95,6 +99,8 @@ def check(root: Root, path: Path, size: int) -> None:
     system = os.statvfs(path.parent)
     if system.f_flag & os.ST_RDONLY:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if path.exists() and path.stat().st_nlink > 1:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
     for each in (path.parent, path):
         # For root this is false only where the file is immutable.
         if each.exists() and not os.access(each, os.W_OK):

@@ -1,7 +1,6 @@
 """Exit codes: a node's state, what a proof came to, and of sysexits.h what is not about a node."""
 
 from nested_agent.model import Result, State
-from nested_agent.model import State
 from nested_agent.proof.guest import Outcome
 
 OF_STATE = {

@@ -60,7 +60,8 @@ class Run:
     :ivar ended: seconds since the epoch
     :ivar result: the worst of its outcomes; ``noop`` also where there was nothing to do
     :ivar before: status and reason (``False/Disabled``) by condition
-    :ivar after: the same when it had ended
+    :ivar after: the same when it had ended; empty where that could not be found out
+    :ivar about: of a recovery: the id of the run that it put right
     """
 
     id: str
@@ -76,6 +77,7 @@ class Run:
     after: Mapping[str, str]
     state_before: State
     state_after: State
+    about: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -97,6 +99,7 @@ class Run:
             dict(data['after']),
             State(data['state_before']),
             State(data['state_after']),
+            optional(str, data.get('about')),
         )
 
 
@@ -177,6 +180,7 @@ class Remediation:
     :ivar gave_up: why nothing is tried until somebody says "resume", None if it is
     :ivar contests: what something else keeps changing back
     :ivar interrupted: id of a run that was interrupted and not yet put right
+    :ivar stuck: why such a run cannot be put right; None if it can, or there is none
     :ivar last_run: without those that found nothing to do
     """
 
@@ -187,6 +191,7 @@ class Remediation:
     gave_up: str | None = None
     contests: tuple[Contest, ...] = ()
     interrupted: str | None = None
+    stuck: str | None = None
     last_run: Run | None = None
 
     @classmethod
@@ -203,5 +208,6 @@ class Remediation:
             optional(str, data['gave_up']),
             tuple(Contest.from_dict(each) for each in data['contests']),
             optional(str, data['interrupted']),
+            optional(str, data['stuck']),
             optional(Run.from_dict, data['last_run']),
         )

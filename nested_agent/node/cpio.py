@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 
 from nested_agent.node.root import Root
 
-FILTER_TIMEOUT = 60.0
+# Less than the watchdog's patience: nothing else happens meanwhile.
+FILTER_TIMEOUT = 20.0
 
 _PIECE = 1 << 14
 _DATA_LIMIT = 1 << 20

@@ -34,7 +34,9 @@ def one(root: Root, release: str | Unread, name: str) -> Module | Unread | None:
     names = _names(root)
     if isinstance(names, Unread):
         return names
-    return _module(root, ModuleIndex(root, release), name) if name in names else None
+    if name not in names:
+        return None
+    return _module(root, ModuleIndex(root, release), name, release)
 
 
 def family(root: Root, release: str | Unread, name: str) -> dict[str, Module] | Unread:
@@ -44,7 +46,7 @@ def family(root: Root, release: str | Unread, name: str) -> dict[str, Module] | 
         return names
     index = ModuleIndex(root, release)
     wanted = (*index.dependencies(name), name)
-    return {each: _module(root, index, each) for each in wanted if each in names}
+    return {each: _module(root, index, each, release) for each in wanted if each in names}
 
 
 def parameter(name: str, parameter: str) -> str:

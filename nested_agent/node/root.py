@@ -270,7 +270,7 @@ class Root:
         It is this host's filter also for a captured tree: it says nothing about either. It is
         killed after ``timeout`` seconds or when the iteration is given up.
 
-        :raises OSError: it is not installed; EIO when it fails
+        :raises OSError: it is not installed; EIO when it fails, ETIMEDOUT when it was killed
         """
         process = subprocess.Popen(
             command,
@@ -280,13 +280,22 @@ class Root:
             env=ENVIRONMENT,
             cwd='/',
         )
-        overdue = threading.Timer(timeout, process.kill)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        overdue = threading.Timer(timeout, end)
         overdue.start()
         try:
             output = process.stdout.fileno() if process.stdout else -1
             while piece := os.read(output, 65536):
                 yield piece
-            if process.wait():
+            if process.wait() and late.is_set():
+                # Not EIO: what was read may be as it should be.
+                raise OSError(errno.ETIMEDOUT, f'no end within {timeout:g} s', command[0])
+            if process.returncode:
                 raise OSError(errno.EIO, f'failed with status {process.returncode}', command[0])
         finally:
             overdue.cancel()

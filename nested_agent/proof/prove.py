@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from nested_agent import lock
 from nested_agent.drivers import loader
 from nested_agent.drivers.base import Driver
 from nested_agent.exceptions import LockTimeoutError
@@ -51,12 +52,14 @@ def prove(root: Root, drivers: loader.Loaded, state_dir: Path, limits: Limits) -
         text = f'there is no guest for processors of vendor {processor.vendor}'
         return _proof(root, not_tried('NoDriver', text))
     try:
-        with lock.held(state_dir, exclusive=False, timeout=limits.lock_timeout):
+        with lock.held(state_dir / lock.REMEDIATION, exclusive=False, timeout=limits.lock_timeout):
             return _locked(root, driver, limits.timeout)
     except LockTimeoutError as error:
         return _proof(root, not_tried('Remediating', f'a remediation is at work: {error}'))
     except OSError as error:
-        return _proof(root, not_tried('NoLock', f'{state_dir / lock.NAME}: {error.strerror}'))
+        return _proof(
+            root, not_tried('NoLock', f'{state_dir / lock.REMEDIATION}: {error.strerror}')
+        )
 
 
 def not_tried(reason: str, message: str) -> Finding:

@@ -4,21 +4,26 @@ Both in the state directory. The history is bounded; what follows from it (failu
 is changed back again and again) is never counted anywhere else.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from nested_agent import durable
-from nested_agent.exceptions import RecordError
-from nested_agent.model import ActionKind, Contest, Pause, Result, Run, to_plain
+from nested_agent import durable, lock
+from nested_agent.exceptions import LockTimeoutError, RecordError
+from nested_agent.model import ActionKind, Contest, Pause, Result, Run, Trigger, to_plain
 
 #: Runs that are remembered.
 LIMIT = 200
 
+#: Seconds that another process may take to write.
+PATIENCE = 10.0
+
 FAILED = (Result.FAILED, Result.ROLLED_BACK)
-#: A module is reloaded whenever something else loaded it; what decides is in the files.
+#: A restart is not among them: whoever changes what nova-compute may well be told has it restarted.
 CONTESTED = (
+    ActionKind.LOAD_MODULE,
     ActionKind.WRITE_MODPROBE_DROPIN,
     ActionKind.SET_NOVA_OPTION,
     ActionKind.REMOVE_NOVA_OPTION,
@@ -78,9 +83,10 @@ class History:
 
         :raises RecordError: it cannot be written, or what is there cannot be understood
         """
-        runs = self.runs()
-        if all(each.id != run.id for each in runs):
-            durable.write_json(self.path, {'runs': to_plain(_bounded([run, *runs]))})
+        with self._alone():
+            runs = self.runs()
+            if all(each.id != run.id for each in runs):
+                durable.write_json(self.path, {'runs': to_plain(_bounded([run, *runs]))})
 
     def control(self) -> Control:
         """Return what people said.
@@ -96,19 +102,40 @@ class History:
                 'say "nested-agentctl resume", or pause again'
             ) from error
 
-    def set_control(self, control: Control) -> None:
-        """Remember what somebody said.
+    def set_control(self, change: Callable[[Control], Control]) -> None:
+        """Remember what somebody said, given what was said before; nothing if it is damaged.
 
         :raises RecordError: it cannot be written
         """
-        durable.write_json(self.control_path, to_plain(control))
+        with self._alone():
+            before = Control()
+            with contextlib.suppress(RecordError):
+                before = self.control()
+            durable.write_json(self.control_path, to_plain(change(before)))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from writing between our reading and writing."""
+        path = self.path.with_name('history.lock')
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock.held(path, exclusive=True, timeout=PATIENCE))
+            except LockTimeoutError as error:
+                raise RecordError(str(error)) from error
+            except OSError as error:
+                raise RecordError(f'{path}: {error.strerror}') from error
+            yield
 
 
 def _bounded(runs: list[Run]) -> list[Run]:
-    """Return the runs to keep, the last first. What was only shown goes first: anybody may ask."""
-    shown = [run for run in runs if run.result is Result.NOOP]
-    while len(runs) > LIMIT and shown:
-        runs.remove(shown.pop())
+    """Return the runs to keep, the last first.
+
+    What was only shown goes first, since anybody may ask for it; then what was skipped.
+    """
+    for result in (Result.NOOP, Result.SKIPPED):
+        least = [run for run in runs if run.result is result]
+        while len(runs) > LIMIT and least:
+            runs.remove(least.pop())
     return runs[:LIMIT]
 
 
@@ -121,18 +148,27 @@ def counted(runs: tuple[Run, ...], control: Control) -> tuple[Run, ...]:
 def failures(runs: tuple[Run, ...]) -> int:
     """Return how many runs failed since the last one that changed something for good."""
     count = 0
-    for run in runs:
+    for run in _once(runs):
+        if run.trigger is Trigger.REVERT:
+            continue
         if run.result is Result.APPLIED:
             break
         count += run.result in FAILED
     return count
 
 
+def _once(runs: tuple[Run, ...]) -> Iterator[Run]:
+    """Yield the runs without recoveries of such as are among them, which would count twice."""
+    ids = {run.id for run in runs}
+    return (run for run in runs if run.about not in ids)
+
+
 def contests(runs: tuple[Run, ...], limit: int, period: float, now: float) -> tuple[Contest, ...]:
     """Return the fixes that were made ``limit`` times or more in the last ``period`` seconds."""
     made: dict[tuple[ActionKind, str, str | None], list[float]] = {}
-    for run in runs:
-        if now - run.ended > period:
+    for run in _once(runs):
+        # Nor what is still to come, by a clock that was wrong.
+        if not 0 <= now - run.ended <= period:
             continue
         for outcome in run.outcomes:
             action = outcome.action

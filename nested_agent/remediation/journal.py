@@ -4,6 +4,7 @@
 was interrupted. Every change of it is on the disk before the node is touched.
 """
 
+import contextlib
 import dataclasses
 import enum
 from collections.abc import Mapping
@@ -45,7 +46,10 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
-    """What the run is, as in :class:`nested_agent.model.Run`."""
+    """What the run is, as in :class:`nested_agent.model.Run`.
+
+    :ivar last_step: kind of the step it ends with
+    """
 
     id: str
     trigger: Trigger
@@ -55,6 +59,7 @@ class Header:
     before: Mapping[str, str]
     state_before: State
     actions: tuple[Action, ...]
+    last_step: str = ''
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,12 +67,16 @@ class Record:
     """What the journal holds.
 
     :ivar recoveries: how often it was tried to put the run right after it was interrupted
+    :ivar tried: seconds since the epoch of the last of them
+    :ivar problem: why that did not succeed
     """
 
     header: Header
     phase: Phase = Phase.APPLYING
     entries: tuple[Entry, ...] = ()
     recoveries: int = 0
+    tried: float | None = None
+    problem: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -88,6 +97,7 @@ class Record:
                 dict(header['before']),
                 State(header['state_before']),
                 tuple(Action.from_dict(each) for each in header['actions']),
+                str(header['last_step']),
             ),
             Phase(data['phase']),
             tuple(
@@ -101,13 +111,15 @@ class Record:
                 for each in data['entries']
             ),
             int(data['recoveries']),
+            data['tried'],
+            data['problem'],
         )
 
 
 class Journal:
-    """The file and what it holds; every method has it on the disk when it returns.
+    """The file and what it holds.
 
-    :raises RecordError: by every method: it cannot be written
+    While steps are made every method has it on the disk when it returns, or raises RecordError.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -160,25 +172,52 @@ class Journal:
         )
         self._change(entries=tuple(entries))
 
+    # From here on the file is written if that is possible: what it then still lists is found done
+    # when it is undone, or kept, again. It must not keep from undoing that the disk is full.
+
     def undone(self, entry: Entry) -> None:
         """Take out a step that was undone."""
-        self._change(entries=tuple(each for each in self.record.entries if each is not entry))
+        self._note(entries=tuple(each for each in self.record.entries if each is not entry))
 
     def enter(self, phase: Phase) -> None:
         """Write down that the run goes over to undoing or keeping."""
-        self._change(phase=phase)
+        self._note(phase=phase)
 
-    def recovering(self) -> None:
-        """Count another attempt to put the run right."""
-        self._change(recoveries=self.record.recoveries + 1)
+    def recovering(self, now: float) -> None:
+        """Count another attempt to put the run right, at ``now`` seconds since the epoch."""
+        self._note(recoveries=self.record.recoveries + 1, tried=now)
+
+    def failed(self, problem: str) -> None:
+        """Write down why the run could not be put right."""
+        self._note(problem=problem)
 
     def end(self) -> None:
         """End the run: there is nothing left to do about it."""
-        durable.remove(self.path)
-        self._record = None
+        with contextlib.suppress(RecordError):
+            durable.remove(self.path)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something could not be undone, or none of it was tried yet."""
+        record = self.record
+        return record.phase is not Phase.KEEPING and any(not each.kept for each in record.entries)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step was made and verified."""
+        record = self.record
+        entries = record.entries
+        made = bool(entries) and entries[-1].step == record.header.last_step
+        return record.phase is Phase.APPLYING and made and all(each.done for each in entries)
 
     def _change(self, **fields: Any) -> None:
         self._write(dataclasses.replace(self.record, **fields))
+
+    def _note(self, **fields: Any) -> None:
+        record = dataclasses.replace(self.record, **fields)
+        with contextlib.suppress(RecordError):
+            self._write(record)
+        self._record = record
 
     def _write(self, record: Record) -> None:
         plain = to_plain(record)

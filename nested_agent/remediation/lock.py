@@ -15,7 +15,7 @@ class Lock:
     """The right to change the node; it ends with the process that has it, however that ends."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir
+        self._path = state_dir / lock.REMEDIATION
         #: Whether this object has it.
         self.mine = False
 
@@ -28,13 +28,12 @@ class Lock:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(lock.held(self._state_dir, exclusive=True, timeout=PATIENCE))
+                stack.enter_context(lock.held(self._path, exclusive=True, timeout=PATIENCE))
             except LockTimeoutError as error:
                 message = 'another remediation, or a proof, is under way on this node'
                 raise RemediationBusyError(message) from error
             except OSError as error:
-                path = self._state_dir / lock.NAME
-                raise RemediationError(f'{path}: {error.strerror}') from error
+                raise RemediationError(f'{self._path}: {error.strerror}') from error
             self.mine = True
             try:
                 yield
@@ -43,4 +42,4 @@ class Lock:
 
     def anothers(self) -> bool:
         """Whether another process has it; False also where that cannot be told."""
-        return not self.mine and lock.held_exclusively(self._state_dir)
+        return not self.mine and lock.held_exclusively(self._path)

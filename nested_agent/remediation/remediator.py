@@ -1,6 +1,7 @@
 """Mends this node: one run at a time, by whoever is allowed to."""
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -65,16 +66,24 @@ class Remediator:
 
     def status(self) -> Remediation:
         """Return whether, and why not, the node is mended without being asked."""
-        return status.status(self._history, self._options(), self._clock(), self._interrupted())
+        interrupted, stuck = self._interrupted()
+        options = self._options()
+        return status.status(self._history, options, self._clock(), interrupted, stuck)
 
-    def _interrupted(self) -> str | None:
+    def _interrupted(self) -> tuple[str | None, str | None]:
+        """Return the id of an interrupted run, and why it cannot be put right."""
         if not self._journal.path.exists() or self._lock.mine or self.under_way():
-            return None
+            return None, None
         try:
             record = Journal(self._state_dir).read()
         except RecordError as error:
-            return str(error)
-        return record.header.id if record else None
+            return None, str(error)
+        if record is None:
+            return None, None
+        run = record.header.id
+        if record.recoveries < self._options().attempts:
+            return run, None
+        return run, f'run {run} was interrupted and cannot be put right: {record.problem}'
 
     def under_way(self) -> bool:
         """Whether another process remediates this node now."""
@@ -101,12 +110,12 @@ class Remediator:
         """
         if noop:
             return self._rehearse(trigger, who)
-        pause = self.status().pause
-        if pause and trigger is not Trigger.COMMAND:
-            # Root on the node itself sees what is going on there; others have to ask first.
-            raise RemediationBusyError(f'fixes are paused on this node: {pause.reason}')
         with self._lock.held():
-            self._recover()
+            pause = self.status().pause
+            if pause and trigger is not Trigger.COMMAND:
+                # Root on the node itself sees what is going on there; others have to ask first.
+                raise RemediationBusyError(f'fixes are paused on this node: {pause.reason}')
+            self._put_right()
             site = self._site()
             judged = site.look()
             todo = [action for action in judged.report.plan if action.executable]
@@ -132,7 +141,8 @@ class Remediator:
             outcomes = runs.all_alike(todo, Result.SKIPPED, 'would not be done')
             message = f'would be refused: {error}'
         run = runs.run(begun, outcomes, judged, self._clock(), message, Result.NOOP)
-        self._remember(run)
+        with contextlib.suppress(RecordError):  # by a user who may only look
+            self._history.add(run)
         return run
 
     def revert(self, who: str = '') -> Run:
@@ -141,7 +151,7 @@ class Remediator:
         :raises RemediationError: as for :meth:`remediate`
         """
         with self._lock.held():
-            self._recover()
+            self._put_right()
             self.pause(None, 'everything the agent had changed was reverted', who)
             site = self._site()
             judged = site.look()
@@ -155,15 +165,29 @@ class Remediator:
             return self._carry_out(site, begun, parts, busy)
 
     def recover(self) -> Run | None:
-        """Put right what an interrupted run left, if there is one and nobody is at it."""
+        """Put right what an interrupted run left, if there is one and nobody is at it.
+
+        What could not be undone is tried again, less and less often.
+        """
         if not self._journal.path.exists() or self.under_way():
             return None
         try:
             with self._lock.held():
+                if self._journal.read() is None:
+                    return None
+                if not recovery.due(self._journal, self._options(), self._clock()):
+                    return None
                 return self._recover()
-        except RemediationError as error:
+        except (RecordError, RemediationError) as error:
             LOG.error('an interrupted run cannot be put right: %s', error)
             return None
+
+    def failed(self, error: Exception) -> None:
+        """Remember an attempt that ended by a defect of ours: it counts as any other failure."""
+        now = self._clock()
+        begun = runs.header(Trigger.AUTONOMOUS, '', None, (), now)
+        message = f'a defect of nested-agent, see its log: {type(error).__name__}: {error}'
+        self._remember(runs.run(begun, {}, None, now, message, Result.FAILED))
 
     def pause(self, seconds: float | None, reason: str, who: str = '') -> Pause:
         """Make no fixes for a while, None: until "resume"; survives restarts.
@@ -172,10 +196,7 @@ class Remediator:
         """
         now = self._clock()
         pause = Pause(now, None if seconds is None else now + seconds, reason, who)
-        forgiven = None
-        with contextlib.suppress(RecordError):
-            forgiven = self._history.control().forgiven
-        self._set(Control(pause, forgiven))
+        self._set(lambda before: dataclasses.replace(before, pause=pause))
         LOG.info('paused: %s', reason)
         return pause
 
@@ -188,12 +209,13 @@ class Remediator:
             real = [run for run in self._history.runs() if run.result is not Result.NOOP]
         except RecordError as error:
             raise RemediationError(str(error)) from error
-        self._set(Control(None, real[0].id if real else None))
+        forgiven = real[0].id if real else None
+        self._set(lambda before: Control(None, forgiven))
         LOG.info('resumed%s', f' by {who}' if who else '')
 
-    def _set(self, control: Control) -> None:
+    def _set(self, change: Callable[[Control], Control]) -> None:
         try:
-            self._history.set_control(control)
+            self._history.set_control(change)
         except RecordError as error:
             raise RemediationError(str(error)) from error
 
@@ -216,6 +238,7 @@ class Remediator:
             self._remember(run)
             return run
         LOG.info('run %s (%s): begun', begun.id, begun.trigger)
+        begun = dataclasses.replace(begun, last_step=parts[-1].step.name)
         try:
             self._journal.begin(begun)
         except RecordError as error:
@@ -232,23 +255,27 @@ class Remediator:
         for number, action in enumerate(begun.actions):
             left_out = Outcome(action, Result.SKIPPED, 'not needed by what could be done now')
             outcomes.setdefault(number, left_out)
-        return self._end(site, begun, outcomes)
+        return self._end(site, begun, outcomes, transaction.problems)
 
-    def _end(self, site: Site, begun: Header, outcomes: Mapping[int, Outcome]) -> Run:
+    def _end(
+        self,
+        site: Site,
+        begun: Header,
+        outcomes: Mapping[int, Outcome],
+        problems: Sequence[str],
+    ) -> Run:
         journal = self._journal
-        stuck = False
-        if journal.record.phase is Phase.UNDOING:
-            stuck = any(not entry.kept for entry in journal.record.entries)
-        else:
-            with contextlib.suppress(RecordError):
-                journal.enter(Phase.KEEPING)
-        problems = [] if stuck else undo.keep(site, journal)
-        run = runs.run(begun, outcomes, site.look(), self._clock(), '; '.join(problems))
+        if journal.record.phase is not Phase.UNDOING:
+            journal.enter(Phase.KEEPING)
+        unkept = [] if journal.unfinished else undo.keep(site, journal)
+        problems = [*problems, *unkept]
+        result = Result.FAILED if problems else None
+        message = '; '.join(problems)
+        run = runs.run(begun, outcomes, site.look(), self._clock(), message, result)
         self._remember(run)
         # What could not be undone, or written down, is tried again by the next recovery.
-        if not stuck and not problems:
-            with contextlib.suppress(RecordError):
-                journal.end()
+        if not journal.unfinished and not unkept:
+            journal.end()
         return run
 
     def _refused(self, begun: Header, judged: Judged, error: Exception) -> Run:
@@ -258,22 +285,40 @@ class Remediator:
         self._remember(run)
         return run
 
-    def _recover(self) -> Run | None:
-        """As :meth:`recover`, under the lock.
+    def _put_right(self) -> None:
+        """Recover, under the lock.
 
-        :raises RemediationError: the journal cannot be read or removed
+        :raises RemediationError: something of an interrupted run is left to do
         """
         try:
-            record = self._journal.read()
-            if record is None:
-                return None
-            site = self._site()
-            attempts = self._options().attempts
-            run = recovery.recover(site, self._journal, record, self._clock(), attempts)
+            if self._journal.read() is None:
+                return
+            run = self._recover()
         except RecordError as error:
             raise RemediationError(str(error)) from error
-        self._remember(run)
+        if run.result is Result.FAILED:
+            raise RemediationError(run.message)
+
+    def _recover(self) -> Run:
+        """Put the run right that the journal holds, under the lock."""
+        journal = self._journal
+        run = recovery.recover(self._site(), journal, self._clock())
+        told = journal.record.problem or None
+        if not self._told(run):
+            self._remember(run)
+        if told is None:
+            journal.end()
         return run
+
+    def _told(self, run: Run) -> bool:
+        """Whether the history holds all that a recovery did: nothing more than before."""
+        with contextlib.suppress(RecordError):
+            for known in self._history.runs():
+                if known.id == run.about and run.result is Result.APPLIED:
+                    return True
+                if (known.about, known.message) == (run.about, run.message):
+                    return True
+        return False
 
     def _remember(self, run: Run) -> None:
         LOG.info('run %s (%s): %s: %s', run.id, run.trigger, run.result, run.message)

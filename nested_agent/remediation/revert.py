@@ -48,7 +48,13 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
         stop = [StopNova(site, (), process)]
         start = [StartNova(site, (restart,), process)]
         stop[0].precheck()
-    return [Part(step) for step in (*stop, *nova, *dropins, *module, *start)], busy
+    if judged.policy.wanted:
+        parts = [Part(step) for step in (*stop, *nova, *dropins, *module)]
+    else:
+        # Guests may then be promised again what only the module can keep.
+        parts = [Part(step) for step in (*dropins, *stop, *module)]
+        parts += [Part(step, needs=tuple(module)) for step in nova]
+    return parts + [Part(step) for step in start], busy
 
 
 def _restore(site: Site, path: str) -> RestoreFile:

@@ -27,16 +27,22 @@ class Schedule:
         self._options = options
         self._due: float | None = None  # by time.monotonic(): when the splay is over
         self._not_before = 0.0  # by time.monotonic()
+        self._skips = 0  # runs in a row in which something turned out to be busy
         self._shown: tuple[Action, ...] = ()  # the last plan that was only shown
 
     def due(self, report: Report) -> float | None:
         """Return in how many seconds :meth:`act` should be called; None: not."""
         status = report.remediation
         todo = _todo(report)
-        if not todo or status is None or status.pause or status.gave_up or status.interrupted:
+        if not todo:
+            self._skips = 0
+            self._not_before = 0.0
+        if not report.plan:
             self._due = None
+        if not todo or status is None or status.pause or status.interrupted or status.stuck:
             return None
-        if any(contest.about(action) for contest in status.contests for action in todo):
+        contested = any(contest.about(action) for contest in status.contests for action in todo)
+        if contested or status.gave_up:
             return None
         if status.mode == Mode.NOOP:
             return None if todo == self._shown else 0.0
@@ -53,7 +59,10 @@ class Schedule:
     def act(self, report: Report) -> None:
         """Remediate, or by mode ``noop`` find out and record what would be done."""
         self._due = None
-        self._not_before = time.monotonic() + RETRY_SECONDS
+        # What turns out not to be possible, with nova-compute stopped for it, gets rarer each time.
+        limit = self._options().backoff_limit
+        pause = min(RETRY_SECONDS * 2**self._skips, max(limit, RETRY_SECONDS))
+        self._not_before = time.monotonic() + pause
         noop = report.remediation is None or report.remediation.mode != Mode.ENFORCE
         if noop:
             self._shown = _todo(report)
@@ -64,6 +73,9 @@ class Schedule:
             return
         if run.result is Result.APPLIED:
             self._not_before = 0.0
+            self._skips = 0
+        elif run.result is Result.SKIPPED:
+            self._skips = min(self._skips + 1, 32)
 
     def retry_soon(self, report: Report) -> float | None:
         """Return after how many seconds to look again at what waits for an idle moment.

@@ -8,7 +8,11 @@ from nested_agent.remediation.options import Options
 
 
 def status(
-    remembered: History, options: Options, now: float, interrupted: str | None
+    remembered: History,
+    options: Options,
+    now: float,
+    interrupted: str | None = None,
+    stuck: str | None = None,
 ) -> Remediation:
     """Return what follows from the history and from what people said.
 
@@ -16,6 +20,7 @@ def status(
 
     :param now: seconds since the epoch
     :param interrupted: id of a run that was interrupted and not yet put right
+    :param stuck: why it cannot be
     """
     try:
         control = remembered.control()
@@ -40,6 +45,7 @@ def status(
         gave_up=gave_up,
         contests=history.contests(counted, options.contest_limit, options.contest_period, now),
         interrupted=interrupted,
+        stuck=stuck,
         last_run=next((run for run in runs if run.result is not Result.NOOP), None),
     )
 

@@ -77,9 +77,10 @@ class Steps:
             self._add(edits, needs=needs)
         else:
             self._add(stop)
+            # The next load must not stop offering what nova-compute still asks for.
             self._add(edits)
-            self._add(dropin)
-            self._add(module)
+            self._add(dropin, needs=tuple(edits))
+            self._add(module, needs=(*edits, *dropin))
         self._add(start)
 
     def _add(

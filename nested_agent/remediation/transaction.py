@@ -38,6 +38,8 @@ TRANSIENT = frozenset({'stop-nova-compute', 'start-nova-compute'})
 class Transaction:
     """One run's steps, carried out by :meth:`run`.
 
+    :ivar problems: what went wrong, and what could not be undone; empty where nothing did
+
     :param actions: the run's, as in the journal's header
     :param undo: undoes what the journal lists
     """
@@ -53,6 +55,7 @@ class Transaction:
         self._journal = journal
         self._actions = list(actions)
         self._undo = undo
+        self.problems: list[str] = []
         self._outcomes: dict[int, Outcome] = {}
         self._skipped: set[int] = set()  # by id() of the step
 
@@ -73,13 +76,10 @@ class Transaction:
             LOG.info('step %s: begun', step.name)
             self._site.alive()
             try:
-                self._carry_out(part, step)
-            except BusyError as error:
-                LOG.info('step %s: not now: %s', step.name, error)
-                self.skip(step, str(error))
-                self._commit(parts[: number + 1])
+                self._carry_out(part)
             except (NestedAgentError, OSError) as error:
                 LOG.error('step %s: %s', step.name, error)
+                self.problems.append(f'{step.name}: {error}')
                 self._tell(step, Result.FAILED, str(error))
                 for rest in parts[number + 1 :]:
                     self._tell(rest.step, Result.SKIPPED, 'not reached')
@@ -87,30 +87,34 @@ class Transaction:
                 break
         return self._outcomes
 
-    def _carry_out(self, part: Part, step: Step) -> None:
-        undo = step.record()
-        numbers = tuple(self._number(action) for action in step.actions)
-        self._journal.add(Entry(step.name, undo, numbers))
+    def _carry_out(self, part: Part) -> None:
+        step = part.step
         try:
-            step.apply()
-        except BusyError:
-            self._journal.withdraw()
-            raise
-        message = step.verify()
-        self._journal.done()
-        LOG.info('step %s: %s', step.name, message)
-        self._tell(step, Result.APPLIED, message)
+            undo = step.record()
+            numbers = tuple(self._number(action) for action in step.actions)
+            self._journal.add(Entry(step.name, undo, numbers))
+            try:
+                step.apply()
+            except BusyError:
+                self._journal.withdraw()
+                raise
+            message = step.verify()
+        except BusyError as error:
+            LOG.info('step %s: not now: %s', step.name, error)
+            self.skip(step, str(error))
+        else:
+            self._journal.done()
+            LOG.info('step %s: %s', step.name, message)
+            self._tell(step, Result.APPLIED, message)
         if part.commits:
-            self._commit([part])
-
-    def _commit(self, parts: Sequence[Part]) -> None:
-        if any(part.commits for part in parts):
             kinds = {entry.step for entry in self._journal.record.entries} - TRANSIENT
             self._journal.keep(frozenset(kinds))
 
     def _roll_back(self, failed: Step) -> None:
         also = []  # of steps that carry out no action by themselves
         for undone in self._undo():
+            if not undone.good:
+                self.problems.append(f'{undone.entry.step} {undone.message}')
             if not undone.entry.actions:
                 also.append(undone.message)
             for number in undone.entry.actions:

@@ -1,6 +1,5 @@
 """Undoes, or keeps for good, what a journal lists. What was done already is left as it is."""
 
-import contextlib
 import logging
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from nested_agent.actions.nova_file import EditNovaFile
 from nested_agent.actions.restore import RestoreFile
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step
-from nested_agent.exceptions import NestedAgentError, RecordError
+from nested_agent.exceptions import NestedAgentError
 from nested_agent.remediation.journal import Entry, Journal, Phase
 
 LOG = logging.getLogger(__name__)
@@ -44,12 +43,8 @@ class Undone(NamedTuple):
 
 
 def undo(site: Site, journal: Journal, *, rebooted: bool) -> list[Undone]:
-    """Undo every step that was not kept, the last first, and go on where one cannot be undone.
-
-    A journal that cannot be written does not stop it: at worst what is undone is undone again.
-    """
-    with contextlib.suppress(RecordError):
-        journal.enter(Phase.UNDOING)
+    """Undo every step that was not kept, the last first, and go on where one cannot be undone."""
+    journal.enter(Phase.UNDOING)
     found = []
     for entry in reversed(journal.record.entries):
         if entry.kept:
@@ -59,8 +54,7 @@ def undo(site: Site, journal: Journal, *, rebooted: bool) -> list[Undone]:
         found.append(undone)
         (LOG.info if undone.good else LOG.error)('undo %s: %s', entry.step, undone.message)
         if undone.good:
-            with contextlib.suppress(RecordError):
-                journal.undone(entry)
+            journal.undone(entry)
     return found
 
 

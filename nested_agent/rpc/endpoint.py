@@ -40,6 +40,9 @@ TOLD = (
 #: interface, and the ``monitor`` that keeps the caller waiting.
 Context = Mapping[str, Any]
 
+#: Those that a caller of version 1.0 does not know.
+NEW_CONDITIONS = (ConditionType.REMEDIABLE, ConditionType.NESTED_PROVED)
+
 
 class Endpoint:
     """The methods of the interface; see :mod:`nested_agent.rpc.api` for its history."""
@@ -80,7 +83,7 @@ class Endpoint:
         plain = last[1]
         if context.get('version') != api.FIRST:
             return plain
-        known = [each for each in plain['conditions'] if each['type'] != ConditionType.REMEDIABLE]
+        known = [each for each in plain['conditions'] if each['type'] not in NEW_CONDITIONS]
         return {**plain, 'conditions': known}
 
     def verify(self, context: Context, timeout: float = api.VERIFY_SECONDS) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def remediable(
     """Judge by what came of earlier attempts; without anything left to do they do not matter."""
     type_ = ConditionType.REMEDIABLE
     interrupted = remediation.interrupted
+    if remediation.stuck:
+        return false(type_, 'Stuck', remediation.stuck, Remedy.PERSON)
     if interrupted:
         return false(
             type_,

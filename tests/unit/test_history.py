@@ -114,15 +114,17 @@ class StatusTest(HistoryTestCase):
     def test_nothing_happened_yet(self):
         found = self.status()
         self.assertEqual('noop', found.mode)
-        self.assertEqual((None, 0, None, None, (), None, None), dataclasses.astuple(found)[1:])
+        self.assertEqual(
+            (None, 0, None, None, (), None, None, None), dataclasses.astuple(found)[1:]
+        )
 
     def test_a_pause_ends_by_itself(self):
-        self.history.set_control(Control(Pause(NOW, NOW + 60, 'maintenance', 'me')))
+        self.history.set_control(lambda before: Control(Pause(NOW, NOW + 60, 'maintenance', 'me')))
         self.assertEqual('maintenance', self.status(NOW + 59).pause.reason)
         self.assertIsNone(self.status(NOW + 60).pause)
 
     def test_a_pause_for_ever(self):
-        self.history.set_control(Control(Pause(NOW, None, 'maintenance', 'me')))
+        self.history.set_control(lambda before: Control(Pause(NOW, None, 'maintenance', 'me')))
         self.assertEqual('me', self.status(NOW + 1e9).pause.who)
 
     def test_what_cannot_be_read_stands_in_the_way(self):
@@ -155,9 +157,21 @@ class StatusTest(HistoryTestCase):
         self.assertEqual(0, self.status().failures)
         self.assertIsNone(self.status().next_attempt)
 
+    def test_a_recovery_of_what_failed_already_is_no_other_failure(self):
+        self.add(Result.FAILED)
+        for about, count in (('run-0', 1), ('an interrupted one', 2)):
+            recovery = run(about, Result.ROLLED_BACK)
+            recovery = dataclasses.replace(recovery, trigger=Trigger.RECOVERY, about=about)
+            self.history.add(recovery)
+            self.assertEqual(count, self.status().failures)
+
+    def test_a_revert_is_no_attempt(self):
+        self.history.add(dataclasses.replace(run(0, Result.FAILED), trigger=Trigger.REVERT))
+        self.assertEqual(0, self.status().failures)
+
     def test_resume_forgives(self):
         self.add(Result.FAILED, Result.FAILED, Result.FAILED)
-        self.history.set_control(Control(None, 'run-2'))
+        self.history.set_control(lambda before: Control(None, 'run-2'))
         self.assertEqual((0, None), (self.status().failures, self.status().gave_up))
         self.add(Result.FAILED)
         self.assertEqual(1, self.status().failures)
@@ -187,6 +201,11 @@ class ContestTest(HistoryTestCase):
         self.assertEqual(1, len(self.status(NOW + 86400).contests))
         self.assertEqual((), self.status(NOW + 86401).contests)
 
+    def test_what_a_wrong_clock_wrote_does_not_count(self):
+        for number in range(3):
+            self.fix(number, NOW + 1e7)
+        self.assertEqual((), self.status().contests)
+
     def test_another_value_is_another_fix(self):
         for number, value in enumerate(('kvm', 'qemu', 'kvm')):
             self.fix(number, NOW, after=value)
@@ -200,5 +219,5 @@ class ContestTest(HistoryTestCase):
     def test_resume_forgives(self):
         for number in range(3):
             self.fix(number, NOW)
-        self.history.set_control(Control(None, 'run-2'))
+        self.history.set_control(lambda before: Control(None, 'run-2'))
         self.assertEqual((), self.status().contests)

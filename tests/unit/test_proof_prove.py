@@ -9,13 +9,13 @@ from unittest import mock
 import fixtures
 from oslotest import base
 
+from nested_agent import lock
 from nested_agent.drivers import loader
 from nested_agent.drivers.amd import AMDDriver
 from nested_agent.drivers.intel import IntelDriver
 from nested_agent.exceptions import LockTimeoutError
 from nested_agent.facts import Unread
 from nested_agent.node.root import Completed
-from nested_agent import lock
 from nested_agent.proof import prove
 from nested_agent.proof.guest import Outcome
 from tests.unit.nodes import amd, intel
@@ -81,13 +81,13 @@ class ProveTest(base.BaseTestCase):
         self.not_tried(amd(files={'/proc/cpuinfo': 'CPU implementer : 0x41\n'}), 'Unreadable')
 
     def test_a_remediation_is_at_work(self):
-        with lock.held(self.state_dir, exclusive=True, timeout=0):
+        with lock.held(self.state_dir / lock.REMEDIATION, exclusive=True, timeout=0):
             self.not_tried(amd(), 'Remediating', 'remediation.lock')
         self.assertEqual(Outcome.PROVED, self.prove(amd())[0].finding.outcome)
 
     def test_a_remediation_does_not_begin_meanwhile(self):
         def begin(root):
-            other = lock.held(self.state_dir, exclusive=True, timeout=0)
+            other = lock.held(self.state_dir / lock.REMEDIATION, exclusive=True, timeout=0)
             self.assertRaises(LockTimeoutError, other.__enter__)
 
         self.prove(amd(), meanwhile=begin)

@@ -8,6 +8,7 @@ from pathlib import Path
 import fixtures
 from oslotest import base
 
+from nested_agent import durable
 from nested_agent.exceptions import RemediationError
 from nested_agent.model import ActionKind, ConditionType, Result, State, Status, Trigger
 from nested_agent.policy import Nested, Policy
@@ -112,7 +113,7 @@ class RemediatorTestCase(base.BaseTestCase):
             if count == place:
                 raise Crash
 
-        real = __import__('nested_agent').durable.write_json
+        real = durable.write_json
 
         def write(path, data):
             happens()
@@ -218,6 +219,24 @@ class DisablingTest(RemediatorTestCase):
         self.assertNotIn('svm', node.read(CONF))
         self.assertIn('nested=0', node.read(DROPIN))
 
+    def test_a_nova_that_is_still_starting_keeps_the_next_load_as_it_is(self):
+        node = self.have(RIGHT)
+        node.systemd.properties['ActiveState'] = 'activating'
+        run = self.fix()
+        self.assertEqual({'skipped'}, set(dict(self.results(run)).values()))
+        self.assertIsNone(node.read(DROPIN))
+
+    def test_reverted_while_busy_nova_promises_nothing_yet(self):
+        node = self.have(RIGHT)
+        self.fix()
+        node.hold()
+        run = self.remediator.revert()
+        self.assertEqual(Result.SKIPPED, run.result, run.message)
+        self.assertNotIn('svm', node.read(CONF))
+        node.release()
+        self.assertEqual(Result.APPLIED, self.remediator.revert().result)
+        self.assertEqual(RIGHT[CONF], node.read(CONF))
+
     def test_busy(self):
         node = self.have(RIGHT)
         node.hold()
@@ -277,13 +296,31 @@ class BusyTest(RemediatorTestCase):
         before = node.read(CONF)
         node.systemd.properties['ActiveState'] = 'activating'
         run = self.fix()
-        self.assertEqual(Result.APPLIED, run.result)
+        self.assertEqual(Result.SKIPPED, run.result)
         self.assertEqual(
             {'applied', 'skipped'}, set(dict(self.results(run)).values()), self.results(run)
         )
         self.assertEqual((0, [], before), (node.systemd.stops, node.loads, node.read(CONF)))
         del node.systemd.properties['ActiveState']
         self.assertEqual(State.COMPLIANT, self.fix().state_after)
+
+    def test_what_is_busy_only_once_nova_is_stopped_is_tried_less_and_less_often(self):
+        node = self.have()
+        self.options = dataclasses.replace(OPTIONS, backoff_limit=10000.0)
+
+        def busy(command):
+            if ' stop ' in command:
+                node.hold()
+            elif ' restart ' in command:
+                node.release()
+
+        node.before = busy
+        schedule = self.schedule()
+        waits = []
+        for _ in range(4):
+            schedule.act(self.look())
+            waits.append(round(schedule.due(self.look())))
+        self.assertEqual([30, 60, 120, 240], waits)
 
 
 class FailureTest(RemediatorTestCase):
@@ -357,7 +394,8 @@ class FailureTest(RemediatorTestCase):
         self.assert_as_before(before)
         self.assertEqual((0, []), (self.node.systemd.stops, self.node.loads))
 
-    def no_space(self, path, data, **options):
+    @staticmethod
+    def no_space(path, data, **options):
         raise OSError(28, 'No space left on device')
 
     def test_a_unit_that_is_gone_is_found_out_before_anything_is_stopped(self):
@@ -468,8 +506,83 @@ class InterruptedTest(RemediatorTestCase):
         path.write_text('{')
         self.assertRaisesRegex(RemediationError, str(path), self.fix)
         self.assertIsNone(self.remediator.recover())
-        self.assertEqual('Interrupted', self.condition().reason)
+        self.assertEqual(('Stuck', State.BLOCKED), (self.condition().reason, self.look().state))
+        self.assertIn(str(path), self.condition().message)
         self.assertEqual('{', path.read_text())
+
+    def have_stuck(self):
+        """Have a node whose nova-compute was stopped, and which systemd does not start again."""
+        node = self.have()
+        self.options = dataclasses.replace(OPTIONS, backoff=0.0)
+        node.kernel.failing_loads = 1
+
+        def refuse(command):
+            if ' restart ' in command:
+                raise OSError(5, 'systemd is away')
+
+        node.before = refuse
+        run = self.fix()
+        self.assertEqual(Result.FAILED, run.result)
+        self.assertIn('systemd is away', run.message)
+        self.assertEqual('inactive', node.systemd.active)
+        return node
+
+    def test_what_could_not_be_undone_is_not_forgotten(self):
+        node = self.have_stuck()
+        for _ in range(self.options.attempts):
+            self.assertEqual('Interrupted', self.condition().reason)
+            self.assertEqual(Result.FAILED, self.remediator.recover().result)
+        self.assertEqual(('Stuck', State.BLOCKED), (self.condition().reason, self.look().state))
+        self.assertIn('systemd is away', self.condition().message)
+        # The first attempt and one recovery: all others said the same again.
+        self.assertEqual(2, len(self.remediator.history()))
+        self.assertEqual(1, self.remediator.status().failures)
+        node.before = lambda _: None
+        self.assertEqual(Result.ROLLED_BACK, self.remediator.recover().result)
+        self.assert_works()
+
+    def test_it_is_tried_less_and_less_often(self):
+        self.have_stuck()
+        self.options = dataclasses.replace(OPTIONS, backoff=60.0)
+        self.assertIsNotNone(self.remediator.recover())
+        self.assertIsNone(self.remediator.recover())
+
+    def test_nothing_new_is_begun_before_it_is_put_right(self):
+        node = self.have_stuck()
+        for begin in (self.fix, self.remediator.revert):
+            self.assertRaisesRegex(RemediationError, 'systemd is away', begin)
+        node.before = lambda _: None
+        self.assertEqual(State.COMPLIANT, self.fix().state_after)
+        self.assert_works()
+
+    def test_a_disk_that_is_full_while_undoing(self):
+        node = self.have()
+        before = self.files()
+        node.kernel.failing_loads = 1
+        node.before = lambda command: full.append(command) if ' -r ' in command else None
+        full = []
+        replace = durable.replace
+
+        def write(path, data, **options):
+            if full:
+                raise OSError(28, 'No space left on device')
+            replace(path, data, **options)
+
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.durable.replace', write))
+        self.assertEqual(Result.FAILED, self.fix().result)
+        full.clear()
+        self.remediator.recover()
+        self.assert_as_before(before)
+
+    def test_a_node_that_cannot_be_verified_is_put_right_all_the_same(self):
+        self.have()
+        before = self.files()
+        self.interrupt(25)
+        other = self.another()
+        other._look = lambda status: 1 / 0
+        run = other.recover()
+        self.assertEqual((Result.ROLLED_BACK, State.UNKNOWN), (run.result, run.state_after))
+        self.assert_as_before(before)
 
 
 class RevertTest(RemediatorTestCase):

@@ -208,6 +208,20 @@ class CommandTest(base.BaseTestCase):
         self.assertEqual((0, '', ''), tuple(Root().run(['/bin/cat'], timeout=120)))
 
 
+class FilterTest(base.BaseTestCase):
+    def filtered(self, *command, timeout=120.0):
+        with open('/dev/null', 'rb') as source:  # noqa: PTH123
+            return b''.join(Root().filtered(command, source.fileno(), timeout=timeout))
+
+    def test_what_takes_too_long_is_not_taken_for_damaged(self):
+        error = self.assertRaises(OSError, self.filtered, '/bin/sleep', '600', timeout=0.1)
+        self.assertEqual(errno.ETIMEDOUT, error.errno)
+
+    def test_what_fails_is(self):
+        self.assertEqual(errno.EIO, self.assertRaises(OSError, self.filtered, '/bin/false').errno)
+        self.assertEqual(b'', self.filtered('/bin/cat'))
+
+
 class ThisHostTest(base.BaseTestCase):
     def test_own_processes_are_seen(self):
         self.assertIn(os.getpid(), list(Root().pids()))
