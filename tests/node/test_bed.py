@@ -130,7 +130,7 @@ class NodeTest(NodeTestCase):
         pid = node.run('systemctl show -P MainPID nova-compute').stdout.strip()
         self.assertEqual(
             [
-                '/usr/bin/python3',
+                '/opt/nested-agent/bin/python3',
                 '/usr/bin/nova-compute',
                 '--config-file=/etc/nova/nova.conf',
                 '--config-file=/etc/nova/nova-compute.conf',

@@ -10,51 +10,13 @@ import fixtures
 
 from tests.functional.broker import Broker
 from tests.node.base import NodeTestCase
-from tests.node.bed.node import Node
+from tests.node.daemon import DEADLINE, UNIT, conditions, configure, install, show, stored
 
-CHECKOUT = Path(__file__).parents[2]
-UNIT = 'nested-agent.service'
-CONFIG = '/etc/nested-agent/nested-agent.conf'
-# Read too, without being asked for, and after the file.
-DROPIN = '/etc/nested-agent/nested-agent.conf.d/50-test.conf'
 KVM_CONF = '/etc/modprobe.d/kvm.conf'
 NOVA_CONF = '/etc/nova/nova.conf'
 HOST = 'compute-1'
 # How the node calls the machine it is emulated on.
 CONTROLLER = '10.0.2.2'
-# Nothing in these tests may be seen because the interval has passed.
-NEVER = 86400
-DEADLINE = 300.0
-
-
-def install(node: Node, options: str = '', unit: str = '') -> None:
-    """Configure the agent and its unit; ``unit`` is a drop-in."""
-    text = (CHECKOUT / 'etc' / 'systemd' / UNIT).read_text()
-    node.write_file(f'/etc/systemd/system/{UNIT}', text.replace('/usr/bin/', '/usr/local/bin/'))
-    if unit:
-        node.write_file(f'/etc/systemd/system/{UNIT}.d/test.conf', unit)
-    configure(node, options)
-    node.run('systemctl daemon-reload')
-
-
-def configure(node: Node, options: str = '') -> None:
-    node.write_file(CONFIG, f'[agent]\ninterval = {NEVER}\n')
-    node.write_file(DROPIN, f'{options}\n')
-
-
-def show(node: Node, name: str) -> str:
-    return node.run(f'systemctl show -P {name} {UNIT}').stdout.strip()
-
-
-def stored(node: Node) -> dict[str, Any]:
-    """Return the report on the node's disk; reading a file is what costs least in there."""
-    data = json.loads(node.read_file('/var/lib/nested-agent/report.json'))
-    report: dict[str, Any] = data['report']
-    return report
-
-
-def conditions(report: dict[str, Any]) -> dict[str, str]:
-    return {each['type']: f'{each["status"]}/{each["reason"]}' for each in report['conditions']}
 
 
 class RemoteTest(NodeTestCase):

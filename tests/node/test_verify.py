@@ -11,6 +11,7 @@ CONFIG = '/etc/nested-agent/nested-agent.conf'
 KVM_CONF = '/etc/modprobe.d/kvm.conf'
 NOVA_CONF = '/etc/nova/nova.conf'
 NESTED = '/sys/module/kvm_amd/parameters/nested'
+RELOAD = ['write-modprobe-dropin', 'reload-module', 'restart-nova-compute']
 DISABLED = '[policy]\nnested = disabled\n'
 
 
@@ -67,7 +68,7 @@ class VerifyTest(NodeTestCase):
         self.assertEqual('False/Disabled', found['NestedRuntime'])
         self.assertEqual('False/OptionDisabled', found['NestedPersistent'])
         self.assertIn(f'{KVM_CONF}:1', found.message('NestedPersistent'))
-        self.assertEqual(['write-modprobe-dropin', 'reload-module'], found.plan)
+        self.assertEqual(RELOAD, found.plan)
         for type_ in ('CPUSupported', 'KernelSupported', 'KVMUsable', 'GuestCPU', 'VirtType'):
             self.assertEqual('True', found.conditions[type_]['status'], found.conditions[type_])
         self.assertEqual('True/StartedAfterChange', found['NovaConfigCurrent'])
@@ -100,7 +101,7 @@ class VerifyTest(NodeTestCase):
         self.assertEqual('False/Enabled', found['NestedRuntime'])
         self.assertEqual('False/OptionEnabled', found['NestedPersistent'])
         self.assertIn(f'{KVM_CONF}:1', found.message('NestedPersistent'))
-        self.assertEqual(['write-modprobe-dropin', 'reload-module'], found.plan)
+        self.assertEqual(RELOAD, found.plan)
         self.assert_runtime(node, found, on=True)
 
         reload_module(node, 'nested=0')

@@ -276,6 +276,10 @@ class PrecheckTest(FileTestCase):
         self.prepared()
         self.assertIn('mount point', self.refusal('/etc/nova/nova x.conf'))
 
+    def test_another_name(self) -> None:
+        self.file.with_name('linked').hardlink_to(self.file)
+        self.assertIn('hard links', self.refusal())
+
     def test_no_directory(self) -> None:
         self.assertIn('directory is not there', self.refusal('/etc/none/n.conf'))
 
