@@ -134,9 +134,16 @@ class Edits:
         return settings
 
     def _besides(self, settings: Mapping[str, Setting]) -> Mapping[str, object]:
-        return {
-            name: _plain(setting) for name, setting in settings.items() if name not in self._wanted
-        }
+        found = {}
+        for name, setting in settings.items():
+            value = setting.value
+            if name in self._wanted:
+                continue
+            if isinstance(value, Unread) and value.error != 'Unresolved':
+                # What it comes to is not known, so not whether it stays; nor could nova work.
+                raise StepError(f'{value.source}: {value.detail}; mend it by hand first')
+            found[name] = _plain(setting)
+        return found
 
     def _check(self, settings: Mapping[str, Setting], verb: str) -> None:
         for option, wanted in self._wanted.items():

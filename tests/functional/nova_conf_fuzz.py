@@ -45,6 +45,14 @@ VALUES = (
     *('svm', '+vmx, pcid', 'A,', '', '""', '"custom"', "'kvm'", 'a=b:c', '$virt_type', '$$x'),
     *('${libvirt.virt_type}', '\\$x', 'schön', '\u65e5\u672c', 'x # y', '; z', "'", '"', '%s'),
 )
+#: Most lines say what they may, or hardly any file would be as a whole.
+GOOD: Mapping[str, Sequence[str]] = {
+    'cpu_mode': ('custom', 'host-model', 'host-passthrough', 'none', '"custom"', "'none'"),
+    'virt_type': ('kvm', 'kvm', 'qemu', '"kvm"', '${libvirt.virt_type_x}'),
+    'cpu_models': ('EPYC', 'Nehalem,EPYC', 'A,', '', '$virt_type', '"x86.64"', 'A, B ,C'),
+    'cpu_model': ('EPYC', 'Nehalem,EPYC', '', '$cpu_mode', "'A,B'"),
+    'cpu_model_extra_flags': ('svm', '+vmx, pcid', '-VMX', '', 'a, $virt_type', 'pcid,,'),
+}
 SECTIONS = (
     *('libvirt', 'libvirt', 'libvirt', 'LibVirt', 'LIBVIRT', 'DEFAULT', 'default', 'neutron'),
     *('libvirt ', 'lib]virt', 'x y'),
@@ -133,9 +141,13 @@ def _lines(rng: random.Random) -> list[str]:
         return [rng.choice(('', '', ' ', '\t ', '\x0c', '# comment', ';x', '#cpu_mode = none'))]
     blank = rng.choice(('', ' ', ' ', '\t', '  '))
     separator = rng.choice(('=', '=', '=', ':'))
-    value = rng.choice(VALUES) + rng.choice(SPACED) * (rng.random() < 0.1)
-    lines = [f'{rng.choice(KEYS)}{blank}{separator}{blank}{value}']
-    while rng.random() < 0.12:
+    key = rng.choice(KEYS)
+    good = GOOD.get(key, VALUES) if rng.random() < 0.93 else VALUES
+    value = rng.choice(good) + rng.choice(SPACED) * (rng.random() < 0.05)
+    lines = [f'{key}{blank}{separator}{blank}{value}']
+    # A list that goes on, or what was indented by mistake.
+    more = 0.5 if value.endswith(',') else 0.08 if key not in GOOD else 0.02
+    while rng.random() < more:
         lines.append(rng.choice((' ', '\t', '    ')) + rng.choice(VALUES[:9]))
     return lines
 
@@ -216,7 +228,8 @@ def attempt(seed: int, directory: Path) -> str:
             step.precheck()
     except StepError as error:
         _untouched(tree, case)
-        if before is not None and not (case.awkward or _refers(case) or _fetches(case)):
+        excused = case.awkward or _refers(case) or _fetches(case) or _broken(compute, case)
+        if before is not None and not excused:
             raise WrongError(f'refused without a reason: {error}') from error
         return 'refused'
     if before is None:
@@ -252,12 +265,20 @@ def _actions(compute: NovaCompute, wish: Mapping[str, str | None]) -> Any:
 def _refers(case: Case) -> bool:
     """Whether the value of an option may come from another one that changes."""
     text = b''.join(case.files.values())
-    return b'$virt_type' in text or b'${libvirt.virt_type}' in text
+    return re.search(rb'[$][{]?(libvirt[.])?(virt_type|cpu_mode)', text) is not None
 
 
 def _fetches(case: Case) -> bool:
     """Whether options may come from a place that is not read here; oslo.config only warns."""
     return any(b'config_source' in content for content in case.files.values())
+
+
+def _broken(compute: NovaCompute, case: Case) -> bool:
+    """Whether an option that is not to change has a value that is none."""
+    settings = {} if isinstance(compute.settings, Unread) else compute.settings
+    return any(
+        isinstance(each.value, Unread) and name not in case.wish for name, each in settings.items()
+    )
 
 
 def _untouched(tree: Path, case: Case) -> None:

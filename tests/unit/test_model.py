@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslotest import base
 
@@ -60,11 +60,16 @@ JSON = st.recursive(
 )
 
 
+#: How fast examples are made is no business of a test.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 class ReportTest(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.report = Report('node1', 1.0, None, 'amd', {}, State.COMPLIANT, (), (), {'kernel': {}})
 
+    @PATIENT
     @given(REPORTS)
     def test_nothing_is_lost_on_the_way(self, report):
         wire = json.dumps(report.to_dict())
@@ -88,10 +93,12 @@ class ReportTest(base.BaseTestCase):
         error = self.assertRaises(ReportFormatError, Report.from_dict, wire)
         self.assertIn("'state'", str(error))
 
+    @PATIENT
     @given(JSON)
     def test_garbage_is_refused_and_nothing_worse(self, data):
         self.assertRaises(ReportFormatError, Report.from_dict, data)
 
+    @PATIENT
     @given(JSON, st.sampled_from(['conditions', 'plan', 'policy', 'time', 'state']))
     def test_garbage_in_a_key_is_refused_or_read(self, data, key):
         with contextlib.suppress(ReportFormatError):

@@ -210,6 +210,14 @@ class RefusedTest(NovaFileTestCase):
         self.assertIn(f'{CONF}:3', message)
         self.assertNotIn('hunter2', message)
 
+    def test_another_value_that_is_none(self):
+        node = self.node({CONF: self.GOOD})
+        models = 'cpu_model_extra_flags = $virt_type\n hunter2 x\n'
+        message = self.refusal(node, lambda: node.write(CONF, f'{self.GOOD}{models}'))
+        self.assertIn(f'{CONF}:3', message)
+        self.assertIn('by hand first', message)
+        self.assertNotIn('hunter2', message)
+
     def test_a_container_s(self):
         node = self.node({CONF: self.GOOD})
         judged = node.judged()

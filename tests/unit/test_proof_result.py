@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslotest import base
 
+from nested_agent import lock
 from nested_agent.exceptions import LockTimeoutError, ProofFormatError
-from nested_agent.proof import lock, result
+from nested_agent.proof import result
 from nested_agent.proof.guest import Finding, Outcome
 from nested_agent.proof.result import Proof
 
@@ -87,7 +88,7 @@ class KeptTest(base.BaseTestCase):
 class LockTest(base.BaseTestCase):
     def setUp(self):
         super().setUp()
-        self.path = Path(self.useFixture(fixtures.TempDir()).path, 'run', lock.NAME)
+        self.path = Path(self.useFixture(fixtures.TempDir()).path, 'run', lock.REMEDIATION)
 
     def held(self, exclusive, timeout=0):
         return lock.held(self.path, exclusive=exclusive, timeout=timeout)

@@ -31,7 +31,8 @@ class ProvedTest(VerifyTestCase):
         finding = Finding(outcome, 'AsTold', 'what was seen')
         proof = Proof(finding, 1700000000.0, observation.boot_id, module.name, module.load)
         proof = dataclasses.replace(proof, **(change or {}))
-        return judge(observation, driver, policy or Policy(), previous, proof)
+        judged = judge(observation, driver, policy or Policy(), previous, proof=proof)
+        return judged.report
 
     def check_proof(self, report, state, expected, *says, plan=None):
         found = self.conditions(report)['NestedProved']
@@ -116,7 +117,7 @@ class ProvedTest(VerifyTestCase):
         observation, driver = observe(node.root(self), DRIVERS, Sources())
         finding = Finding(Outcome.PROVED, 'AsTold', 'x')
         proof = Proof(finding, 1.0, str(observation.boot_id), 'kvm_amd', '7')
-        report = judge(observation, driver, Policy(), None, proof)
+        report = judge(observation, driver, Policy(), None, proof=proof).report
         self.assertNotIn('NestedProved', self.conditions(report))
 
     def test_since_when(self):

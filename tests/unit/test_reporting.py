@@ -36,7 +36,7 @@ class StateFileTest(base.BaseTestCase):
     def test_a_failed_write_leaves_the_old_one(self):
         state_file.write(self.directory, Stored(report(), 60.0))
         before = self.file.read_bytes()
-        with mock.patch('json.dump', side_effect=OSError(28, 'No space left on device')):
+        with mock.patch('os.fchmod', side_effect=OSError(28, 'No space left on device')):
             self.assertRaises(OSError, state_file.write, self.directory, Stored(report(), 1.0))
         self.assertEqual(before, self.file.read_bytes())
         self.assertEqual(['report.json'], os.listdir(self.directory))

@@ -197,7 +197,7 @@ class AskTest(AskCase):
         conditions = tuple(Condition(each, Status.TRUE, 'Fine', 'It is.') for each in ConditionType)
         self.agent.last = report(conditions=conditions)
         raw = self.raw()
-        for version, number in (('1.0', 8), ('1.1', 9)):
+        for version, number in (('1.0', 8), ('1.1', len(ConditionType))):
             status = raw.prepare(version=version).call({}, 'get_status')
             self.assertEqual(number, len(status['report']['conditions']), version)
         found = raw.prepare(version='1.0').call({}, 'verify', timeout=GENEROUS)
