@@ -69,8 +69,8 @@ def _look(site: Site) -> Judged | None:
 def due(journal: Journal, options: Options, now: float) -> bool:
     """Whether it is time for the daemon to try again what could not be undone."""
     record = journal.record
-    if record.tried is None or not record.recoveries:
-        return True
+    if record.tried is None or not record.problem:
+        return True  # never tried, or interrupted itself
     delay = min(options.backoff * 2 ** min(record.recoveries - 1, 32), options.backoff_limit)
     # Not longer than that from now on, whatever the clock was set to meanwhile.
     return now >= min(record.tried, now) + delay or now < record.tried

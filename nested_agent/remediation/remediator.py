@@ -81,7 +81,7 @@ class Remediator:
         if record is None:
             return None, None
         run = record.header.id
-        if record.recoveries < self._options().attempts:
+        if record.recoveries < self._options().attempts or not record.problem:
             return run, None
         return run, f'run {run} was interrupted and cannot be put right: {record.problem}'
 

@@ -44,7 +44,7 @@ class InterruptedTest(RemediatorTestCase):
         for place in range(1, 100):
             self.have()
             before = self.files()
-            self.interrupt(25)
+            self.interrupt(20)
             fix, self.fix = self.fix, self.another().recover
             again = self.interrupt(place)
             self.fix = fix

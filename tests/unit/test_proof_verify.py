@@ -79,7 +79,9 @@ class ProvedTest(VerifyTestCase):
     def test_where_the_module_is_wrong_it_is_reloaded(self):
         node = amd(nested='0', options='nested=1')
         report = self.judged(node, Outcome.REFUSED)
-        self.check_proof(report, 'drifted', 'False/Refused', plan=['reload-module'])
+        self.check_proof(
+            report, 'drifted', 'False/Refused', plan=['reload-module', 'restart-nova-compute']
+        )
         for outcome, reason in ((Outcome.PROVED, 'Proved'), (Outcome.FAILED, 'Failed')):
             report = self.judged(amd(nested='1', options='nested=0'), outcome, DISABLED)
             self.assertEqual('drifted', report.state)
