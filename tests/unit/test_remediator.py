@@ -560,8 +560,8 @@ class InterruptedTest(RemediatorTestCase):
         node = self.have()
         before = self.files()
         node.kernel.failing_loads = 1
+        full: list[str] = []
         node.before = lambda command: full.append(command) if ' -r ' in command else None
-        full = []
         replace = durable.replace
 
         def write(path, data, **options):
