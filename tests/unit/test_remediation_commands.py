@@ -343,6 +343,9 @@ class SignalTest(RemediationCase):
         self.addCleanup(os.close, real)
         self.addCleanup(os.close, self.ends)
         self.addCleanup(os.dup2, real, 2)
+        # A shell starts what it does not wait for with this one ignored.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, inherited)
 
     def send(self, *numbers):
         def during():
