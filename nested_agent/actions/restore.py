@@ -9,6 +9,7 @@ from nested_agent.actions.site import Site
 from nested_agent.actions.step import Undo
 from nested_agent.exceptions import RecordError, StepError
 from nested_agent.model import Action
+from nested_agent.verify.persistent import DROPIN
 
 
 class RestoreFile(FileStep):
@@ -84,8 +85,12 @@ class RestoreFile(FileStep):
 
     @classmethod
     def forget(cls, site: Site, record: Undo) -> None:
-        """Remove the spare, and leave nothing of ours beside the file."""
+        """Remove the spare, and beside the drop-in the room it was in.
+
+        Not beside nova-compute's files: their directory would look changed after it was started.
+        """
         super().forget(site, record)
         it = Written.from_dict(record)
-        with files.explained(it.path):
-            remove_room(it.places(site.root)[0])
+        if it.path == DROPIN:
+            with files.explained(it.path):
+                remove_room(it.places(site.root)[0])

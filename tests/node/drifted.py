@@ -14,6 +14,8 @@ MODULE = '/sys/module/kvm_amd'
 REFUSED = 1
 # All there is in the directories that the agent writes to, as the bed makes them.
 NAMES = [KVM_CONF, '/etc/nova/nova-compute.conf', NOVA_CONF]
+#: And after a revert: nova-compute's directory must not look changed after its start.
+REVERTED_NAMES = sorted([*NAMES, '/etc/nova/.nested-agent'])
 # And when it is mended: where second names of files are kept meanwhile is empty then, but there.
 MENDED_NAMES = sorted(
     [*NAMES, MODPROBE_DROPIN, '/etc/modprobe.d/.nested-agent', '/etc/nova/.nested-agent']

@@ -25,9 +25,9 @@ from tests.node.drifted import (
     BEFORE,
     KVM_CONF,
     MODPROBE_DROPIN,
-    NAMES,
     NOVA,
     NOVA_CONF,
+    REVERTED_NAMES,
     last_start,
     load_of_module,
     main_pid,
@@ -132,7 +132,7 @@ class EnforceTest(RemediateTestCase):
 
         # And all of it undone, as if there had never been an agent.
         node.run('nested-agentctl revert --yes', timeout=DEADLINE)
-        self.assertEqual(NAMES, drifted.names(node))
+        self.assertEqual(REVERTED_NAMES, drifted.names(node))
         self.assertEqual(BEFORE, node.read_file(NOVA_CONF))
         self.assertEqual('root:nova 640', drifted.owner_and_mode(node, NOVA_CONF))
         self.assertEqual('0', parameter(node))

@@ -596,6 +596,8 @@ class RevertTest(RemediatorTestCase):
         self.assertEqual((Trigger.REVERT, Result.APPLIED), (run.trigger, run.result), run.message)
         self.assert_as_before(before)
         self.assertEqual('0', node.parameter('nested'))
+        current = self.condition(ConditionType.NOVA_CONFIG_CURRENT)
+        self.assertEqual((Status.TRUE, 'StartedAfterChange'), (current.status, current.reason))
         self.assertEqual('Paused', self.condition().reason)
         self.assertEqual(2, len(node.starts))
         self.assertEqual(
