@@ -21,9 +21,7 @@ def restore(site: Site, before: ModuleRecord) -> str:
         return f'{name} is built in'
     done = f'{name} is as it was'
     if not _same(now, before.parameters):
-        if now is not None:
-            _unload(site, now)
-        problems = _load(site, before)
+        problems = _reload(site, before, now)
         done = f'{name} is {"unloaded" if before.parameters is None else "loaded"} again'
         done += (
             f', {"; ".join(problems)}' if problems else ' as it was' if before.parameters else ''
@@ -32,6 +30,27 @@ def restore(site: Site, before: ModuleRecord) -> str:
         return done
     device = kvm_device.restore(site, before.device)
     return f'{done}; {device}' if device else done
+
+
+class _LoadedByAnotherError(StepError):
+    """Our load found the module loaded already: by the modprobe of somebody who was killed."""
+
+
+def _reload(site: Site, before: ModuleRecord, now: Module | None) -> list[str]:
+    """Unload what is there and load what was; returns what is not as it was, each as a clause.
+
+    Once more where a load came in between that nobody waits for any more.
+    """
+    for last in (False, True):
+        if now is not None:
+            _unload(site, now)
+        try:
+            return _load(site, before)
+        except _LoadedByAnotherError:
+            if last:
+                raise
+            now = kmod.settled(site, before.module)
+    return []
 
 
 def _same(now: Module | None, parameters: Mapping[str, str] | None) -> bool:
@@ -103,5 +122,7 @@ def _load_vendor(site: Site, name: str, parameters: Mapping[str, str]) -> list[s
     now = found.parameters.get(PARAMETER)
     if now != nested:
         told = f'{name} is loaded, but with {PARAMETER}={now} instead of {nested}'
+        if not problems:
+            raise _LoadedByAnotherError(told)
         raise StepError('; '.join((told, *problems)))
     return problems

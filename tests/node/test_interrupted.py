@@ -46,13 +46,13 @@ while :; do sleep 3600 & wait; done
 """
 
 
+@testtools.skipUnless('NESTED_AGENT_LONG_TESTS' in os.environ, 'takes half an hour')
 class KillTest(NodeTestCase):
     """kill -9 before each change that a fix makes; no process of the agent is left to undo it."""
 
     def test_a_fix(self) -> None:
         self.assert_interruptible('mend', mended=True)
 
-    @testtools.skipUnless('NESTED_AGENT_LONG_TESTS' in os.environ, 'takes as long as all others')
     def test_a_revert(self) -> None:
         self.assert_interruptible('revert', mended=False)
 
@@ -144,6 +144,7 @@ class Moment:
         return node
 
 
+@testtools.skipUnless('NESTED_AGENT_LONG_TESTS' in os.environ, 'takes half an hour')
 class PowerCutTest(NodeTestCase):
     """The power goes after each disruptive change; at the next boot the daemon does the rest."""
 

@@ -46,6 +46,20 @@ class UndoTest(ModuleCase):
         self.undo(node, record)
         self.assertEqual(('0', 'N'), (node.parameter('nested'), node.parameter('npt')))
 
+    def test_the_load_of_one_that_was_killed_comes_in_between(self):
+        node, record = self.failed()
+        orphans = [['kvm_amd', 'nested=1', 'npt=1']]
+
+        def load_first(command):
+            if ' -C ' in command and ' -r ' not in command and ' kvm_amd ' in command and orphans:
+                node.kernel.modprobe(orphans.pop())
+
+        node.before = load_first
+        said = self.undo(node, record)
+        self.assertEqual([], orphans)
+        self.assertEqual(('0', 'N'), (node.parameter('nested'), node.parameter('npt')))
+        self.assertEqual('kvm_amd is loaded again as it was', said)
+
     def test_before_anything_was_done(self):
         node = self.off()
         record = self.begun(self.reload(node))
