@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.node.bed import prerequisite
 from tests.node.bed.bundle import bundle
 from tests.node.bed.disk import Disk, disk
-from tests.node.bed.emulator import Machine
+from tests.node.bed.machine import Machine
 from tests.node.bed.node import Node
+from tests.node.bed.qemu import Qemu, QemuMachine
 from tests.node.bed.snapshot import overlay, snapshot
 from tests.node.bed.store import Store
 
@@ -36,19 +37,24 @@ class Bed:
         prerequisite.require()
         directory = stack.enter_context(self._store.scratch())
         base = self._disk.distribution
+        boot = (base.kernel, base.initramfs)
         image = directory / 'disk.qcow2'
-        machine = Machine(base.kernel, base.initramfs, image, directory, cpu, arguments)
+        machine = QemuMachine(*boot, image, directory, cpu, arguments)
         if cold:
             overlay(image, self._disk.image, 'raw')
-            node = stack.enter_context(Node(machine))
-            node.power_on()
-        else:
-            ready = snapshot(self._store, self._disk, cpu, arguments)
-            overlay(image, ready.image, 'qcow2')
-            node = stack.enter_context(Node(machine))
-            node.resume(ready.memory)
+            return _booted(stack, machine)
+        ready = snapshot(self._store, self._disk, cpu, arguments)
+        overlay(image, ready.image, 'qcow2')
+        node = stack.enter_context(Node(machine))
+        node.resume(lambda: Qemu(machine, ready.memory))
         return node
 
     @cached_property
     def _disk(self) -> Disk:
         return disk(self._store, bundle(self._store, self._checkout))
+
+
+def _booted(stack: ExitStack, machine: Machine) -> Node:
+    node = stack.enter_context(Node(machine))
+    node.power_on()
+    return node

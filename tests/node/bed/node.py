@@ -4,18 +4,18 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.node.bed.channel import ChannelClosedError, NoReplyError, RemoteError
-from tests.node.bed.emulator import Emulator, Machine
+from tests.node.bed.machine import Emulator, Machine
 from tests.node.bed.polling import Fact, poll
 from tests.node.bed.process import CommandError, Result
 
-# An idle machine needs 20 s.
+# All of these times the machine's slowness. An idle host boots the fastest in 20 s.
 BOOT_SECONDS = 300.0
 COMMAND_SECONDS = 120.0
+REPLY_SECONDS = 60.0
 # How long a booting node gets to answer before it is asked again.
 ANSWER_SECONDS = 5.0
 LINES = 60
@@ -40,8 +40,9 @@ class Node:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._emulator: Emulator | None = None
-        # Where the console's part of this boot begins, in bytes.
+        # Where this boot begins in the console's log, in bytes; that of earlier power cycles.
         self._boot = 0
+        self._earlier = ''
 
     def __enter__(self) -> Self:
         return self
@@ -61,20 +62,22 @@ class Node:
             raise ChannelClosedError('the node is switched off')
         return self._emulator
 
-    def resume(self, memory: Path) -> None:
-        """Go on from a state that was saved with the disk as it is now, at today's time."""
+    def resume(self, emulate: Callable[[], Emulator]) -> None:
+        """Go on where ``emulate`` continues a machine that was up, at today's time."""
         try:
-            self._emulator = Emulator(self.machine, memory)
-            self._emulator.agent.ping(BOOT_SECONDS)
+            self._emulator = emulate()
+            self._emulator.agent.ping(self._patience(BOOT_SECONDS))
             self._emulator.agent.set_clock()
         except (ChannelClosedError, RemoteError, TimeoutError) as error:
             raise self._boot_error('did not resume') from error
 
     def power_on(self) -> None:
         """Boot from the disk and wait until the node is up."""
-        self._boot = self._console_size()
+        self._earlier += self._log().decode(errors='replace')
+        self.machine.serial.unlink(missing_ok=True)
+        self._boot = 0
         try:
-            self._emulator = Emulator(self.machine)
+            self._emulator = self.machine.power_on()
         except (ChannelClosedError, TimeoutError) as error:
             raise self._boot_error('did not start') from error
         self._wait_up(previous='')
@@ -92,11 +95,15 @@ class Node:
     def reboot(self) -> None:
         """Reboot in an orderly way and wait until the node is up again."""
         previous = self.boot_id()
-        self._boot = self._console_size()
+        self._boot = len(self._log())
         with suppress(NoReplyError, RemoteError):
             # The agent may be stopped before it says that this has ended.
             reboot = ['systemctl', '--no-block', 'reboot']
-            self.emulator.agent.execute(reboot, timeout=COMMAND_SECONDS, reply=ANSWER_SECONDS)
+            self.emulator.agent.execute(
+                reboot,
+                timeout=self._patience(COMMAND_SECONDS),
+                reply=self._patience(ANSWER_SECONDS),
+            )
         self._wait_up(previous)
 
     def boot_id(self) -> str:
@@ -108,17 +115,22 @@ class Node:
         command: str | Sequence[str],
         *,
         stdin: str = '',
-        timeout: float = COMMAND_SECONDS,
+        timeout: float | None = None,
         check: bool = True,
     ) -> Result:
         """Run a program with its arguments, or one string in a shell, and return how it ended.
 
         Raises CommandError if it fails, unless ``check`` is off; TimeoutError, and it is
-        killed, after ``timeout`` seconds. What it leaves in the background must not write to
-        its output: use ``systemd-run``.
+        killed, after ``timeout`` seconds (there is a default). What it leaves in the background
+        must not write to its output: use ``systemd-run``.
         """
         words = ['/bin/sh', '-c', command] if isinstance(command, str) else list(command)
-        result = self.emulator.agent.execute(words, stdin=_bytes(stdin), timeout=timeout)
+        result = self.emulator.agent.execute(
+            words,
+            stdin=_bytes(stdin),
+            timeout=self._patience(COMMAND_SECONDS) if timeout is None else timeout,
+            reply=self._patience(REPLY_SECONDS),
+        )
         if check and result.returncode:
             raise CommandError(command if isinstance(command, str) else shlex.join(words), result)
         return result
@@ -136,12 +148,13 @@ class Node:
         return self.run(['cat', '--', path]).stdout
 
     def wait_until(
-        self, fact: str | Callable[[], Fact | None], deadline: float = COMMAND_SECONDS
+        self, fact: str | Callable[[], Fact | None], deadline: float | None = None
     ) -> Fact | bool:
         """Return the first true value of ``fact``, or True once that shell command succeeds.
 
-        Raises TimeoutError after ``deadline`` seconds.
+        Raises TimeoutError after ``deadline`` seconds; there is a default.
         """
+        deadline = self._patience(COMMAND_SECONDS) if deadline is None else deadline
         if isinstance(fact, str):
             command = fact
             return poll(lambda: not self.run(command, check=False).returncode, deadline, command)
@@ -149,35 +162,42 @@ class Node:
 
     def console(self) -> str:
         """Return the end of what the node and its emulator had to say, over all boots."""
-        lines: list[str] = []
-        for path in (self.machine.serial, self.machine.messages):
-            text = path.read_text(errors='replace') if path.exists() else ''
-            lines += _readable(text)[-LINES:]
-        return '\n'.join(lines)
+        console = self._earlier + self._log().decode(errors='replace')
+        messages = self.machine.messages
+        said = messages.read_text(errors='replace') if messages.exists() else ''
+        return '\n'.join(_readable(console)[-LINES:] + _readable(said)[-LINES:])
 
     def _wait_up(self, previous: str) -> None:
         """Return when systemd is done with a boot other than ``previous``."""
         try:
-            poll(lambda: self._answers(previous), BOOT_SECONDS, 'the node answers')
+            patience = self._patience(BOOT_SECONDS)
+            poll(lambda: self._answers(previous), patience, 'the node answers')
             wait = ['systemctl', 'is-system-running', '--wait']
-            self.emulator.agent.execute(wait, timeout=BOOT_SECONDS)
+            self.emulator.agent.execute(wait, timeout=patience, reply=patience)
         except (ChannelClosedError, RemoteError, TimeoutError) as error:
             raise self._boot_error('did not boot') from error
 
     def _answers(self, previous: str) -> bool:
-        if PANIC in self.machine.serial.read_bytes()[self._boot :]:
+        console = self._log()[self._boot :]
+        if PANIC in console:
             raise self._boot_error('kernel panic')
+        if self.machine.listening not in console:
+            return False
         agent = self.emulator.agent
+        patience = self._patience(ANSWER_SECONDS)
         try:
-            agent.ping(ANSWER_SECONDS)
+            agent.ping(patience)
             show = ['cat', '/proc/sys/kernel/random/boot_id']
-            found = agent.execute(show, timeout=ANSWER_SECONDS, reply=ANSWER_SECONDS)
+            found = agent.execute(show, timeout=patience, reply=patience)
         except (NoReplyError, RemoteError):
             return False
         return found.returncode == 0 and found.stdout.strip() != previous
 
-    def _console_size(self) -> int:
-        return self.machine.serial.stat().st_size if self.machine.serial.exists() else 0
+    def _log(self) -> bytes:
+        return self.machine.serial.read_bytes() if self.machine.serial.exists() else b''
+
+    def _patience(self, seconds: float) -> float:
+        return seconds * self.machine.slowness
 
     def _boot_error(self, what: str) -> BootError:
         console = self.console()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.node.bed.digest import digest
 from tests.node.bed.disk import Disk
-from tests.node.bed.emulator import Machine
 from tests.node.bed.node import BootError, Node
 from tests.node.bed.process import run
+from tests.node.bed.qemu import Qemu, QemuMachine
 from tests.node.bed.store import Store
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ class Snapshot:
 
 def snapshot(store: Store, disk: Disk, cpu: str, arguments: str) -> Snapshot:
     """Return the snapshot of ``disk`` booted with this CPU model and these kernel arguments."""
-    code = (HERE / 'snapshot.py', HERE / 'emulator.py')
+    code = (HERE / 'snapshot.py', HERE / 'qemu.py')
     key = digest(disk.key, *code, cpu, arguments, _emulator_version())
 
     def build(path: Path) -> None:
@@ -59,12 +59,14 @@ def _build(store: Store, new: Snapshot, disk: Disk, cpu: str, arguments: str) ->
     overlay(new.image, disk.image, 'raw')
     base = disk.distribution
     with store.scratch() as scratch:
-        machine = Machine(base.kernel, base.initramfs, new.image, scratch, cpu, arguments)
+        machine = QemuMachine(base.kernel, base.initramfs, new.image, scratch, cpu, arguments)
         with Node(machine) as node:
             node.power_on()
             failed = node.run('systemctl list-units --failed --plain --no-legend').stdout
             if failed:
                 raise BootError(f'units failed:\n{failed}\n{node.console()}')
             node.run('udevadm settle && sync')
-            node.emulator.save_memory(new.memory)
-            node.emulator.quit()
+            emulator = node.emulator
+            assert isinstance(emulator, Qemu), emulator
+            emulator.save_memory(new.memory)
+            emulator.quit()

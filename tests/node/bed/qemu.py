@@ -3,12 +3,12 @@
 import shlex
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.node.bed.agent import RESET, Agent
 from tests.node.bed.channel import Channel, ChannelClosedError, RemoteError
+from tests.node.bed.machine import Machine
 from tests.node.bed.polling import poll
 from tests.node.bed.process import start
 
@@ -20,36 +20,22 @@ MONITOR_SECONDS = 60.0
 RESUME_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What does not change while a machine is switched off and on."""
+class QemuMachine(Machine):
+    """A machine of which the ``disk`` is a qcow2 image that is written to."""
 
-    kernel: Path
-    initramfs: Path
-    disk: Path
-    directory: Path
-    cpu: str
-    arguments: str = ''
-
-    @property
-    def serial(self) -> Path:
-        """The log of the serial console, over all boots."""
-        return self.directory / 'serial.log'
-
-    @property
-    def messages(self) -> Path:
-        """The log of the emulator's own messages."""
-        return self.directory / 'qemu.log'
+    def power_on(self) -> 'Qemu':
+        """Boot from the disk; the emulator itself loads kernel and initramfs."""
+        return Qemu(self)
 
 
-class Emulator:
+class Qemu:
     """A running machine: booting, or continued from a ``memory`` that save_memory wrote.
 
     Raises ChannelClosedError when the emulator does not start. It dies with the process that
     made it.
     """
 
-    def __init__(self, machine: Machine, memory: Path | None = None) -> None:
+    def __init__(self, machine: QemuMachine, memory: Path | None = None) -> None:
         monitor, monitor_end = socket.socketpair()
         agent, agent_end = socket.socketpair()
         with monitor_end, agent_end:
@@ -115,7 +101,7 @@ class Emulator:
         return bool(status == 'completed')
 
 
-def _command(machine: Machine, monitor: int, agent: int) -> list[str | Path]:
+def _command(machine: QemuMachine, monitor: int, agent: int) -> list[str | Path]:
     return [
         'qemu-system-x86_64',
         *('-accel', 'tcg', '-machine', 'q35', '-cpu', machine.cpu),
@@ -125,7 +111,7 @@ def _command(machine: Machine, monitor: int, agent: int) -> list[str | Path]:
         *('-drive', f'file={machine.disk},format=qcow2,if=virtio'),
         *('-nic', 'user,model=virtio-net-pci'),
         *('-device', 'virtio-rng-pci'),
-        *('-chardev', f'file,id=console,path={machine.serial.name},append=on'),
+        *('-chardev', f'file,id=console,path={machine.serial.name}'),
         *('-serial', 'chardev:console'),
         *('-chardev', f'socket,id=monitor,fd={monitor}', '-mon', 'chardev=monitor,mode=control'),
         *('-chardev', f'socket,id=agent,fd={agent}', '-device', 'virtio-serial-pci'),
