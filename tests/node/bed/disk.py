@@ -14,7 +14,10 @@ from tests.node.bed.store import Store
 HERE = Path(__file__).parent
 ROOTFS = HERE.parent / 'rootfs'
 ORACLE = HERE.parent / 'oracle' / 'kvmprobe.c'
-SIZE = '2G'
+LABEL = 'root'
+# Just below 2 GiB: an ATA disk has whole cylinders.
+CYLINDERS, HEADS, SECTORS = 4160, 16, 63
+SIZE = CYLINDERS * HEADS * SECTORS * 512
 COMMANDS = 'nested-*'
 ENABLED = ('ethernet.service', 'nova-compute.service', 'qemu-guest-agent.service')
 # They would write or wait while a test looks, or are not worth their time in an emulated boot.
@@ -94,8 +97,8 @@ def _build(store: Store, path: Path, base: Distribution, project: Bundle) -> Non
         run(['gcc', '-O1', '-static', '-Wall', '-o', tree / 'usr/local/bin/kvmprobe', ORACLE])
         install(tree, project)
         options = 'lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0'
-        mke2fs = ('mke2fs', '-q', '-t', 'ext4', '-J', 'size=16', '-E', options)
-        run([*mke2fs, '-d', tree, path / 'disk.raw', SIZE])
+        mke2fs = ('mke2fs', '-q', '-t', 'ext4', '-L', LABEL, '-J', 'size=16', '-E', options)
+        run([*mke2fs, '-d', tree, path / 'disk.raw', f'{SIZE // 1024}K'])
 
 
 def _copy(source: Path, tree: Path) -> None:

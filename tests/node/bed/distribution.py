@@ -55,7 +55,7 @@ class Distribution:
 
     @property
     def initramfs(self) -> Path:
-        """The initramfs, which only mounts the first virtio disk."""
+        """The initramfs, which only mounts the disk; see kernel.DISKS."""
         return self.path / 'initramfs.cpio'
 
 

@@ -17,6 +17,10 @@ class Emulator(Protocol):
     def pid(self) -> int:
         """The emulator's process."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended by itself."""
+
     def kill(self) -> None:
         """Cut the power."""
 

@@ -181,6 +181,8 @@ class Node:
         console = self._log()[self._boot :]
         if PANIC in console:
             raise self._boot_error('kernel panic')
+        if not self.emulator.alive:
+            raise ChannelClosedError('the emulator has ended')
         if self.machine.listening not in console:
             return False
         agent = self.emulator.agent

@@ -6,11 +6,13 @@ import platform
 import shutil
 from pathlib import Path
 
+from tests.node.bed import cdrom
 from tests.node.bed.process import ENVIRONMENT
 
 # Program, and the Debian package that brings it.
 PROGRAMS = {
     'apt-get': 'apt',
+    'bochs': 'bochs',
     'busybox': 'busybox-static',
     'chroot': 'coreutils',
     'cpio': 'cpio',
@@ -24,13 +26,20 @@ PROGRAMS = {
     'qemu-img': 'qemu-utils',
     'qemu-system-x86_64': 'qemu-system-x86',
     'setpriv': 'util-linux',
+    'strip': 'binutils',
     'tar': 'tar',
+    'xorriso': 'xorriso',
 }
 # File, and the Debian package that brings it.
 FILES = {
+    cdrom.ISOLINUX: 'isolinux',
+    cdrom.LDLINUX: 'syslinux-common',
     Path('/usr/lib/ipxe/qemu/efi-virtio.rom'): 'ipxe-qemu',
-    Path('/usr/share/seabios/bios-256k.bin'): 'seabios',
+    Path('/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so'): 'bochs-term',
     Path('/usr/lib/x86_64-linux-gnu/libc.a'): 'libc6-dev',
+    Path('/usr/share/bochs/BIOS-bochs-latest'): 'bochsbios',
+    Path('/usr/share/seabios/bios-256k.bin'): 'seabios',
+    Path('/usr/share/vgabios/vgabios.bin'): 'vgabios',
 }
 
 

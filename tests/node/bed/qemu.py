@@ -14,7 +14,8 @@ from tests.node.bed.process import start
 
 MEMORY_MB = 1024
 KERNEL_ARGUMENTS = (
-    'console=ttyS0 panic=0 quiet mitigations=off net.ifnames=0 systemd.show_status=1 TERM=dumb'
+    'disk=vda console=ttyS0 panic=0 quiet mitigations=off net.ifnames=0 systemd.show_status=1 '
+    'TERM=dumb'
 )
 MONITOR_SECONDS = 60.0
 RESUME_SECONDS = 120.0
@@ -60,6 +61,11 @@ class Qemu:
     def pid(self) -> int:
         """The emulator's process."""
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.poll() is None
 
     def control(self, name: str, **arguments: Any) -> Any:
         """Send a QMP command and return its reply."""
