@@ -15,6 +15,7 @@ from testtools.content import text_content
 from tests.node import drifted, in_node
 from tests.node.base import NodeTestCase
 from tests.node.bed.node import Node
+from tests.node.bed.qemu import Qemu, QemuMachine
 from tests.node.bed.snapshot import overlay
 from tests.node.daemon import CONFIG, DEADLINE, STATE, UNIT, install, runs
 from tests.node.drifted import (
@@ -131,6 +132,8 @@ class Moment:
     """A node at one moment, to go on from there as often as wanted."""
 
     def __init__(self, node: Node) -> None:
+        assert isinstance(node.machine, QemuMachine)
+        assert isinstance(node.emulator, Qemu)
         self._machine = node.machine
         self._memory = node.machine.directory / 'moment'
         node.emulator.save_memory(self._memory)
@@ -139,8 +142,9 @@ class Moment:
     def node(self, name: str) -> Node:
         image = self._machine.directory / f'{name}.qcow2'
         overlay(image, self._machine.disk, 'qcow2')
-        node = Node(dataclasses.replace(self._machine, disk=image))
-        node.resume(self._memory)
+        machine = dataclasses.replace(self._machine, disk=image)
+        node = Node(machine)
+        node.resume(lambda: Qemu(machine, self._memory))
         return node
 
 
