@@ -12,6 +12,9 @@ from nested_agent.exceptions import RecordError
 
 #: Bytes; far above what is written here.
 LIMIT = 16 << 20
+#: Of a file that is to take another's place.
+SUFFIX = '.new'
+ABANDONED_SECONDS = 3600.0
 
 
 def write_json(path: Path, data: object) -> None:
@@ -35,19 +38,30 @@ def replace(path: Path, data: bytes, *, synced: bool = True) -> None:
     :param synced: whether the new content is on the disk before it takes the old one's place
     :raises OSError: it could not be written; the old one is as it was
     """
-    fd, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    fd, name = tempfile.mkstemp(prefix=f'.{path.name}.', suffix=SUFFIX, dir=path.parent)
     try:
         with os.fdopen(fd, 'wb') as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(fd, 0o644)
             if synced:
-                os.fsync(file.fileno())
+                os.fsync(fd)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def sweep(directory: Path, now: float) -> None:
+    """Remove what processes left in a directory that were killed while they replaced a file.
+
+    :param now: seconds since the epoch; what is younger than an hour may be in use
+    """
+    for path in directory.glob(f'.*{SUFFIX}'):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < now - ABANDONED_SECONDS:
+                path.unlink()
 
 
 def remove(path: Path) -> None:

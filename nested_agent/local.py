@@ -38,7 +38,6 @@ class Local:
         self.remediator = Remediator(
             self.root,
             self.state_dir,
-            Path(conf.agent.run_dir),
             lambda: remediation.options(conf),
             self._look,
             alive=alive,

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from nested_agent import durable
 from nested_agent.actions import files
-from nested_agent.durable import sync_directory
 from nested_agent.exceptions import RecordError
 
 NAME = 'changes.json'
@@ -151,7 +151,7 @@ class Changes:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if files.digest(files.read(path)) != name:
                 _write(path, content)
-                sync_directory(self._directory)
+                durable.sync_directory(self._directory)
         return name
 
     def discard(self, original: str | None) -> None:
@@ -180,7 +180,7 @@ class Changes:
         with self._writing(path):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             _write(path, content)
-            sync_directory(self._directory)
+            durable.sync_directory(self._directory)
         return path
 
     def aside(self, content: str | None, name: str) -> Path | None:
@@ -247,6 +247,19 @@ class Changes:
             with contextlib.suppress(FileNotFoundError):
                 for path in (self._directory / ORIGINALS).iterdir():
                     path.unlink()
+
+    def sweep(self, now: float) -> None:
+        """Remove what no run in progress and no change refers to; there must be no such run.
+
+        :param now: seconds since the epoch
+        """
+        originals = self._directory / ORIGINALS
+        with self._writing(originals):
+            known = self._referred()
+            for path in originals.glob('*'):
+                if path.name not in known:
+                    path.unlink()
+        durable.sweep(self._directory, now)
 
     def _referred(self) -> set[str | None]:
         return {each.original for each in self._read().files.values()}

@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from nested_agent.actions.changes import Changes
 from nested_agent.exceptions import StepError
@@ -34,7 +33,6 @@ class Site:
 
     :ivar look: observes and judges the node anew
     :ivar changes: what the agent changed, for revert
-    :ivar run_dir: for what ends with the boot
     :ivar boot_id: of the present boot; None if unreadable
     :ivar alive: called at least every few seconds while anything is waited for
     """
@@ -42,7 +40,6 @@ class Site:
     root: Root
     look: Callable[[], Judged]
     changes: Changes
-    run_dir: Path
     boot_id: str | None
     limits: Limits = Limits()
     alive: Callable[[], object] = lambda: None

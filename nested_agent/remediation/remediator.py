@@ -34,8 +34,7 @@ LOG = logging.getLogger(__name__)
 class Remediator:
     """What the daemon and ``nested-agentctl`` both use, in processes of their own.
 
-    :param state_dir: journal, history, pause and originals are kept here
-    :param run_dir: the lock is here
+    :param state_dir: lock, journal, history, pause and originals are kept here
     :param options: asked before every use, so they may change
     :param look: observes and judges the node, given what is known of earlier fixes
     :param alive: called at least every few seconds of a run
@@ -46,7 +45,6 @@ class Remediator:
         self,
         root: Root,
         state_dir: Path,
-        run_dir: Path,
         options: Callable[[], Options],
         look: Callable[[Remediation], Judged],
         *,
@@ -55,7 +53,6 @@ class Remediator:
     ) -> None:
         self._root = root
         self._state_dir = state_dir
-        self._run_dir = run_dir
         self._options = options
         self._look = look
         self._alive = alive
@@ -302,12 +299,15 @@ class Remediator:
     def _recover(self) -> Run:
         """Put the run right that the journal holds, under the lock."""
         journal = self._journal
-        run = recovery.recover(self._site(), journal, self._clock())
+        site = self._site()
+        run = recovery.recover(site, journal, self._clock())
         told = journal.record.problem or None
         if not self._told(run):
             self._remember(run)
         if told is None:
             journal.end()
+            with contextlib.suppress(RecordError):
+                site.changes.sweep(self._clock())
         return run
 
     def _told(self, run: Run) -> bool:
@@ -335,7 +335,6 @@ class Remediator:
             root=self._root,
             look=lambda: self._look(self.status()),
             changes=Changes(self._state_dir),
-            run_dir=self._run_dir,
             boot_id=boot_id if isinstance(boot_id, str) else None,
             limits=Limits(nova=options.nova_timeout, settle=options.nova_settle),
             alive=self._alive,

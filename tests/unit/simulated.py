@@ -102,11 +102,9 @@ class SimulatedNode:
         self.root.node = self
         self.kernel = SimulatedKernel(self.root, self.module)
         self.systemd = SimulatedSystemd(self.root)
-        self._private = make_tree({'/state/.keep': '', '/run/.keep': ''})
+        self._private = make_tree({'/state/.keep': ''})
         case.addCleanup(self._private.cleanup)
-        self.state_dir, self.run_dir = (
-            Path(self._private.name) / each for each in ('state', 'run')
-        )
+        self.state_dir = Path(self._private.name) / 'state'
         self.write(
             {
                 **self.kernel.index(),
@@ -145,7 +143,6 @@ class SimulatedNode:
             self.root,
             lambda: self.look(policy),
             Changes(self.state_dir),
-            self.run_dir,
             self.boot_id,
             Limits(**limits),
             alive=self.alive,

@@ -3,10 +3,12 @@
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from oslotest import base
 
+from nested_agent import durable
 from nested_agent.actions import files
 from nested_agent.actions.changes import ChangedModule, ChangedOption, Changes
 from nested_agent.exceptions import RecordError
@@ -121,6 +123,21 @@ class FileTest(ChangesTestCase):
         self.changes.drop_file('/etc/nova/nova-compute.conf')
         self.changes.discard(files.digest(b'o'))
         self.assertEqual('o', self.original())
+
+    def test_what_a_kill_left_is_swept_away(self) -> None:
+        self.change('mine', 'ours')
+        self.changes.save(b'about to be replaced')
+        (self.directory / 'originals/.5678.new').touch()
+        torn = self.directory / '.report.json.1234.new'
+        torn.touch()
+        self.changes.sweep(time.time())
+        self.assertEqual(1, self.saved())
+        self.assertEqual('mine', self.original())
+        # It may be in use by another process.
+        self.assertTrue(torn.exists())
+        self.changes.sweep(time.time() + 2 * durable.ABANDONED_SECONDS)
+        self.assertFalse(torn.exists())
+        self.assertEqual('mine', self.original())
 
     def test_readable_by_root_alone(self) -> None:
         self.change('password = x', 'a', cpu_mode=('x', 'y'))

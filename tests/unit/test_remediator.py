@@ -64,7 +64,6 @@ class RemediatorTestCase(base.BaseTestCase):
         made = SimulatedRemediator(
             self.node.root,
             self.node.state_dir,
-            self.node.run_dir,
             lambda: self.options,
             lambda status: self.node.look(self.policy, remediation=status),
             alive=self.node.alive,
