@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.node.bed.bed import INTEL
 from tests.node.bed.node import Node
 
 KVM_CONF = '/etc/modprobe.d/kvm.conf'
@@ -10,7 +11,6 @@ MODPROBE_DROPIN = '/etc/modprobe.d/zz-nested-agent.conf'
 NOVA_CONF = '/etc/nova/nova.conf'
 NOVA = 'nova-compute.service'
 STARTS = '/var/lib/nova/starts'
-MODULE = '/sys/module/kvm_amd'
 REFUSED = 1
 # All there is in the directories that the agent writes to, as the bed makes them.
 NAMES = [KVM_CONF, '/etc/nova/nova-compute.conf', NOVA_CONF]
@@ -72,20 +72,38 @@ def main_pid(node: Node, unit: str = NOVA) -> str:
     return node.run(['systemctl', 'show', '-P', 'MainPID', unit]).stdout.strip()
 
 
+def module(node: Node) -> str:
+    """Return the name of the module that is its KVM."""
+    return 'kvm_intel' if node.machine.cpu == INTEL else 'kvm_amd'
+
+
 def nested_guest_runs(node: Node) -> bool:
-    """Whether a guest really ran a guest of its own (VMRUN): what all of this is about."""
-    code = node.run('kvmprobe svm', check=False).returncode
+    """Whether a guest really ran a guest of its own (VMRUN or VMLAUNCH): what all is about."""
+    kind = 'vmx' if module(node) == 'kvm_intel' else 'svm'
+    code = node.run(f'kvmprobe {kind}', check=False).returncode
     assert code in (0, REFUSED), code
     return code == 0
 
 
 def parameter(node: Node, name: str = 'nested') -> str:
-    return node.read_file(f'{MODULE}/parameters/{name}').strip()
+    return node.read_file(f'/sys/module/{module(node)}/parameters/{name}').strip()
+
+
+def nested(node: Node) -> bool:
+    """Whether the loaded module says that it is on: a boolean of kvm_intel, a number of kvm_amd."""
+    return {'Y': True, '1': True, 'N': False, '0': False}[parameter(node)]
 
 
 def load_of_module(node: Node) -> str:
     """Return what differs after every load of the module: its inode in sysfs."""
-    return node.run(['stat', '-c', '%i', MODULE]).stdout
+    return node.run(['stat', '-c', '%i', f'/sys/module/{module(node)}']).stdout
+
+
+def hold(node: Node) -> str:
+    """Have a process hold a virtual machine until ``systemctl stop hold``; return its pid."""
+    node.run(['systemd-run', '--unit=hold', 'kvmprobe', 'hold', '86400'])
+    node.wait_until(f'test "$(cat /sys/module/{module(node)}/refcnt)" != 0')
+    return main_pid(node, 'hold')
 
 
 def owner_and_mode(node: Node, path: str) -> str:

@@ -1,132 +1,160 @@
-"""The agent on a node with the real kvm_intel, against an independent oracle.
+"""The agent on a node with the real kvm_intel, proved by guests and by an independent oracle.
 
 A boot takes minutes, so one node serves all stories, in an order in which each begins where the
 one before it ends. What starts Python in there is dear too: the daemon tells most of it.
 """
 
-import gzip
 import json
 from typing import Any
 
-from tests.node.base import NodeTestCase
+from tests.matrix import CELLS
+from tests.node import drifted
 from tests.node.bed.bed import INTEL
 from tests.node.bed.node import Node
-from tests.node.test_daemon import UNIT, conditions, install
-from tests.node.test_verify import KVM_CONF, NOVA_CONF, check
+from tests.node.cells import found
+from tests.node.daemon import conditions, message, runs, stored
+from tests.node.drifted import AFTER, BEFORE, MODPROBE_DROPIN, NOVA_CONF
+from tests.node.enforced import (
+    DISABLED,
+    ENFORCE,
+    FAULT_CONF,
+    RemediateTestCase,
+    make_loads_fail,
+    results,
+    states,
+)
 
-REPORT = '/var/lib/nested-agent/report.json'
-MODULE = '/sys/module/kvm_intel'
-# A test that fails may take long to do so; one that passes never waits for this.
-DEADLINE = 1200.0
-
-
-def stored(node: Node) -> dict[str, Any]:
-    """Return the daemon's report, packed for the way over the serial port."""
-    packed = node.run(['gzip', '-c', REPORT]).stdout
-    data = json.loads(gzip.decompress(packed.encode(errors='surrogateescape')))
-    report: dict[str, Any] = data['report']
-    return report
-
-
-def message(report: dict[str, Any], type_: str) -> str:
-    (found,) = (each['message'] for each in report['conditions'] if each['type'] == type_)
-    return str(found)
-
-
-def reload_module(node: Node, *options: str) -> None:
-    # While it verifies, the daemon too has /dev/kvm open.
-    node.wait_until('modprobe -r kvm_intel')
-    node.run(['modprobe', 'kvm_intel', *options])
+REFCNT = '/sys/module/kvm_intel/refcnt'
+# Nothing is done by the daemon itself; a machine as slow as this needs long to start a process.
+PROOF = '[prove]\ntimeout = 600\n'
+NOOP = PROOF + '[remediation]\nmode = noop\n'
+UNATTENDED = PROOF + ENFORCE
+HOST_MODEL = AFTER.replace('host-passthrough', 'host-model')
 
 
-class IntelTest(NodeTestCase):
+class IntelTest(RemediateTestCase):
     def test_a_node_with_kvm_intel(self) -> None:
         node = self.node(cpu=INTEL)
+        self.cells_of_the_matrix(node)
+        drifted.drift(node)
+        self.addOnException(lambda error: self.tell(node))
+        self.without_ept_it_is_degraded_but_on(node)
         self.without_nesting_it_is_drifted(node)
         self.held_it_is_pending_and_the_holder_named(node)
-        self.reloaded_it_is_compliant(node)
-        self.without_ept_it_is_degraded_but_on(node)
+        self.idle_it_is_mended_and_proved(node)
         self.host_model_exposes_the_flag(node)
+        self.where_it_is_disabled_it_is_off(node)
+        self.a_load_that_fails_is_rolled_back(node)
         self.rebooted_it_is_still_compliant(node)
 
-    def without_nesting_it_is_drifted(self, node: Node) -> None:
-        found = check(node)
-        self.assertEqual((1, 'drifted'), (found.code, found.state))
-        self.assertEqual('False/Disabled', found['NestedRuntime'])
-        self.assertEqual('False/OptionDisabled', found['NestedPersistent'])
-        self.assertIn(f'{KVM_CONF}:2', found.message('NestedPersistent'))
-        self.assertEqual(['write-modprobe-dropin', 'reload-module'], found.plan)
-        for type_ in ('CPUSupported', 'KernelSupported', 'KVMUsable', 'GuestCPU', 'VirtType'):
-            self.assertEqual('True', found.conditions[type_]['status'], found.conditions[type_])
-        self.assert_runtime(node, found.report, on=False)
-
-    def held_it_is_pending_and_the_holder_named(self, node: Node) -> None:
-        install(node)
-        node.run(['systemctl', '--quiet', 'enable', '--now', UNIT], timeout=DEADLINE)
-        self.assertEqual('drifted', stored(node)['state'])
-        node.run(['systemd-run', '--unit=hold', 'kvmprobe', 'hold', '86400'])
-        node.wait_until(f'test "$(cat {MODULE}/refcnt)" != 0')
-        pid = node.run('systemctl show -P MainPID hold').stdout.strip()
-        node.write_file(KVM_CONF, 'options kvm_intel nested=1\n')
-        report = self.becomes(node, 'NestedPersistent', 'True/OptionEnabled')
-        self.assertEqual('pending', report['state'])
-        self.assertIn(f'kvmprobe (pid {pid})', message(report, 'NestedRuntime'))
-        refcnt = node.read_file(f'{MODULE}/refcnt').strip()
-        self.assertEqual(refcnt, str(report['observation']['modules']['kvm_intel']['refcnt']))
-        self.assertEqual(1, node.run('modprobe -r kvm_intel', check=False).returncode)
-        node.run('systemctl stop hold')
-
-    def reloaded_it_is_compliant(self, node: Node) -> None:
-        reload_module(node, 'nested=1')
-        report = self.becomes(node, 'NestedRuntime', 'True/Enabled')
-        self.assertEqual(('compliant', []), (report['state'], report['plan']))
-        self.assert_runtime(node, report, on=True)
+    def cells_of_the_matrix(self, node: Node) -> None:
+        node.run(['mv', drifted.KVM_CONF, '/root/kvm.conf'])
+        # The other cells differ by files, which are read alike for both modules.
+        cells = sorted(
+            (cell for cell in CELLS if cell.dropin == 'none'), key=lambda cell: cell.loaded
+        )
+        for cell, (state, plan) in zip(cells, found(node, cells), strict=True):
+            self.assertEqual((cell.state, cell.plan), (state, plan), cell)
+        node.run(['mv', '/root/kvm.conf', drifted.KVM_CONF])
 
     def without_ept_it_is_degraded_but_on(self, node: Node) -> None:
-        reload_module(node, 'ept=0')
-        report = self.becomes(node, 'NestedRuntime', 'True/Degraded')
-        self.assertEqual('compliant', report['state'])
+        node.run('modprobe -r kvm_intel && modprobe kvm_intel nested=1 ept=0')
+        self.start(node, NOOP)
+        report = self.becomes(node, 'drifted', NestedRuntime='True/Degraded')
         self.assertIn('ept=N', message(report, 'NestedRuntime'))
+        judged = conditions(report)
+        self.assertEqual('False/OptionDisabled', judged['NestedPersistent'])
+        for type_ in ('CPUSupported', 'KernelSupported', 'KVMUsable', 'VirtType'):
+            self.assertIn('True/', judged[type_], type_)
         self.assert_runtime(node, report, on=True)
 
+    def without_nesting_it_is_drifted(self, node: Node) -> None:
+        # While it verifies, the daemon too has /dev/kvm open.
+        node.wait_until('modprobe -r kvm_intel')
+        node.run('modprobe kvm_intel')
+        report = self.becomes(node, 'drifted', NestedRuntime='False/Disabled')
+        self.assertIn(f'{drifted.KVM_CONF}:2', message(report, 'NestedPersistent'))
+        self.assert_runtime(node, report, on=False)
+
+    def held_it_is_pending_and_the_holder_named(self, node: Node) -> None:
+        holder = drifted.hold(node)
+        self.loaded, self.begun = drifted.load_of_module(node), len(drifted.starts(node))
+        self.reconfigure(node, UNATTENDED)
+        report = self.becomes(node, 'pending', NestedPersistent='True/OptionEnabled')
+        self.assertIn(f'kvmprobe (pid {holder})', message(report, 'NestedRuntime'))
+        refcnt = node.read_file(REFCNT).strip()
+        self.assertEqual(refcnt, str(report['observation']['modules']['kvm_intel']['refcnt']))
+        self.assertIn('options kvm_intel nested=1\n', node.read_file(MODPROBE_DROPIN))
+        self.assertEqual(self.loaded, drifted.load_of_module(node))
+        self.assertEqual(self.begun, len(drifted.starts(node)))
+        self.assertEqual(BEFORE, node.read_file(NOVA_CONF))
+
+    def idle_it_is_mended_and_proved(self, node: Node) -> None:
+        node.run('systemctl stop hold')
+        report = self.becomes(node, 'compliant', Remediable='True/Enforce')
+        self.assert_mended(node)
+        self.assertNotEqual(self.loaded, drifted.load_of_module(node))
+        self.assertEqual(self.begun + 1, len(drifted.starts(node)))
+        run = runs(node)[0]
+        self.assertEqual(('applied', 'drifted', 'compliant'), (run['result'], *states(run)))
+        self.assert_runtime(node, report, on=True)
+        self.becomes(node, 'compliant', NestedProved='True/Proved')
+
     def host_model_exposes_the_flag(self, node: Node) -> None:
-        node.write_file(NOVA_CONF, '[libvirt]\nvirt_type = kvm\ncpu_mode = host-model\n', 0o640)
-        report = self.becomes(node, 'GuestCPU', 'True/HostModel')
-        self.assertNotIn('False', conditions(report)['VirtType'])
+        node.write_file(NOVA_CONF, HOST_MODEL, 0o640)
+        # It has but to be started with it.
+        self.becomes(
+            node, 'compliant', GuestCPU='True/HostModel', NovaConfigCurrent='True/SameValues'
+        )
+        self.assertEqual(HOST_MODEL, node.read_file(NOVA_CONF))
+        self.assertEqual('host-model', drifted.last_start(node)['cpu_mode'])
+        self.assertEqual({'restart-nova-compute': 'applied'}, results(runs(node)[0]))
+
+    def where_it_is_disabled_it_is_off(self, node: Node) -> None:
+        self.reconfigure(node, UNATTENDED + DISABLED)
+        report = self.becomes(node, 'compliant', NestedRuntime='True/Disabled')
+        self.assertIn('options kvm_intel nested=0\n', node.read_file(MODPROBE_DROPIN))
+        self.assertEqual(HOST_MODEL, node.read_file(NOVA_CONF))
+        self.assert_runtime(node, report, on=False)
+
+    def a_load_that_fails_is_rolled_back(self, node: Node) -> None:
+        make_loads_fail(node)
+        self.reconfigure(node, UNATTENDED + 'backoff = 86400\n')
+        report = self.becomes(node, 'drifted', Remediable='False/Failed')
+        self.assertIn('kvm_intel cannot be loaded', message(report, 'Remediable'))
+        self.assertEqual('failed', results(runs(node)[0])['reload-module'])
+        self.assertIn('options kvm_intel nested=0\n', node.read_file(MODPROBE_DROPIN))
+        self.assertFalse(drifted.nested_guest_runs(node))
+        self.assertEqual('host-model', drifted.last_start(node)['cpu_mode'])
+        node.run(['rm', FAULT_CONF])
+        node.run('nested-agentctl resume')
+        self.becomes(node, 'compliant', NestedRuntime='True/Enabled')
+        self.assertTrue(drifted.nested_guest_runs(node))
 
     def rebooted_it_is_still_compliant(self, node: Node) -> None:
-        before = node.boot_id()
+        before, made = node.boot_id(), len(runs(node))
         node.reboot()
         report = stored(node)
         self.assertEqual(node.boot_id(), report['boot_id'])
         self.assertNotEqual(before, report['boot_id'])
         self.assertEqual('compliant', report['state'])
-        found = conditions(report)
-        self.assertEqual('True/Enabled', found['NestedRuntime'])
-        self.assertEqual('True/HostModel', found['GuestCPU'])
-        self.assertEqual('True/StartedAfterChange', found['NovaConfigCurrent'])
+        judged = conditions(report)
+        self.assertEqual('True/Enabled', judged['NestedRuntime'])
+        self.assertEqual('True/HostModel', judged['GuestCPU'])
+        self.assertEqual('True/StartedAfterChange', judged['NovaConfigCurrent'])
+        # A proof is one of the load that it was made in.
+        self.assertNotIn('NestedProved', judged)
+        self.assertEqual(made, len(runs(node)))
         self.assert_runtime(node, report, on=True)
 
-    def becomes(self, node: Node, type_: str, wanted: str) -> dict[str, Any]:
-        """Return the daemon's report once it holds the condition."""
-        seen: dict[str, Any] = {}
-
-        def fact() -> bool:
-            seen.update(stored(node))
-            return conditions(seen)[type_] == wanted
-
-        try:
-            node.wait_until(fact, DEADLINE)
-        except TimeoutError as error:
-            raise AssertionError(f'{type_} is not {wanted}: {conditions(seen)}') from error
-        return seen
-
     def assert_runtime(self, node: Node, report: dict[str, Any], *, on: bool) -> None:
-        """Assert that ioctl, sysfs and a guest that tries (VMLAUNCH) say the same."""
+        """Assert that ioctl, sysfs, our proof and the oracle (VMLAUNCH) say the same."""
         observation = report['observation']
         self.assertEqual(on, bool(observation['kvm']['cpuid']['0x1']['ecx'] >> 5 & 1))
         parameters = observation['modules']['kvm_intel']['parameters']
         self.assertEqual('Y' if on else 'N', parameters['nested'])
-        self.assertEqual('Y' if on else 'N', node.read_file(f'{MODULE}/parameters/nested').strip())
-        tried = node.run('kvmprobe vmx', check=False)
+        self.assertEqual(on, drifted.nested(node))
+        self.assertEqual(on, drifted.nested_guest_runs(node))
+        tried = node.run('nested-agentctl prove -f json', check=False)
         self.assertEqual(0 if on else 1, tried.returncode, tried)
+        self.assertEqual('proved' if on else 'refused', json.loads(tried.stdout)['outcome'])

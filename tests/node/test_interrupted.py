@@ -32,8 +32,8 @@ from tests.node.drifted import (
 # By SIGKILL, or by SIGALRM that nobody handles.
 KILLED = (-9, -14)
 OPTION = 'options kvm_amd nested=1'
-# Of what the agent remembers; not the half of a write that was killed, which nobody reads, and not
-# saved files, which have the digest of their content for a name.
+# Of what the agent remembers; not the half of a write that was killed, which nobody reads and the
+# next recovery sweeps away, and not saved files, which have the digest of their content for a name.
 RECORDS = {
     *('changes.json', 'control.json', 'history.json', 'originals'),
     *('history.lock', 'remediation.lock'),

@@ -1,25 +1,10 @@
 """The daemon in enforce mode mends a node with the real kvm_amd, and never makes it worse."""
 
 import time
-from typing import Any
-
-from testtools.content import text_content
 
 from tests.node import drifted
-from tests.node.base import NodeTestCase
 from tests.node.bed.node import Node
-from tests.node.daemon import (
-    DEADLINE,
-    STATE,
-    UNIT,
-    conditions,
-    configure,
-    install,
-    message,
-    runs,
-    show,
-    stored,
-)
+from tests.node.daemon import DEADLINE, conditions, message, runs, show, stored
 from tests.node.drifted import (
     AFTER,
     BEFORE,
@@ -35,64 +20,15 @@ from tests.node.drifted import (
     parameter,
     starts,
 )
-
-ENFORCE = '[remediation]\nmode = enforce\nsplay = 0\nnova_settle = 3\n'
-DISABLED = '[policy]\nnested = disabled\n'
-
-
-def results(run: dict[str, Any]) -> dict[str, str]:
-    """Return what became of a run's actions; those on nova.conf all came out alike."""
-    return {each['action']['kind']: each['result'] for each in run['outcomes']}
-
-
-def states(run: dict[str, Any]) -> tuple[str, str]:
-    return run['state_before'], run['state_after']
-
-
-class RemediateTestCase(NodeTestCase):
-    def drifted(self) -> Node:
-        node = self.node()
-        drifted.drift(node)
-        self.assertFalse(nested_guest_runs(node))
-        self.addOnException(lambda error: self.tell(node))
-        return node
-
-    def tell(self, node: Node) -> None:
-        """Have what the node has to say in the details of a failed test."""
-        for command in (
-            f'journalctl --no-pager -u {UNIT} -u {NOVA}',
-            f'cat {STATE}/history.json',
-            'cat /proc/modules',
-        ):
-            text = node.run(command, check=False).stdout
-            self.addDetail(command, text_content(text))
-
-    def becomes(self, node: Node, state: str, **expected: str) -> dict[str, Any]:
-        """Return the first report with this state and these conditions."""
-
-        def report() -> dict[str, Any] | None:
-            found = stored(node)
-            good = found['state'] == state and expected.items() <= conditions(found).items()
-            return found if good else None
-
-        found = node.wait_until(report, DEADLINE)
-        assert isinstance(found, dict)
-        return found
-
-    def start(self, node: Node, options: str = ENFORCE) -> None:
-        install(node, options)
-        node.run(f'systemctl enable --now {UNIT}', timeout=DEADLINE)
-
-    def assert_mended(self, node: Node) -> None:
-        self.assertEqual('1', parameter(node))
-        self.assertTrue(nested_guest_runs(node))
-        self.assertEqual(AFTER, node.read_file(NOVA_CONF))
-        self.assertEqual('root:nova 640', drifted.owner_and_mode(node, NOVA_CONF))
-        lines = node.read_file(MODPROBE_DROPIN).splitlines()
-        self.assertEqual('options kvm_amd nested=1', lines[-1])
-        self.assertEqual('root:root 644', drifted.owner_and_mode(node, MODPROBE_DROPIN))
-        last = last_start(node)
-        self.assertEqual(('host-passthrough', []), (last['cpu_mode'], last['cpu_models']))
+from tests.node.enforced import (
+    DISABLED,
+    ENFORCE,
+    FAULT_CONF,
+    RemediateTestCase,
+    make_loads_fail,
+    results,
+    states,
+)
 
 
 class EnforceTest(RemediateTestCase):
@@ -121,8 +57,7 @@ class EnforceTest(RemediateTestCase):
         self.assertEqual(1, sum(start['boot_id'] == boot for start in starts(node)))
 
         # The other way: guests keep their mode, but have no flag to show.
-        configure(node, ENFORCE + DISABLED)
-        node.run(f'systemctl reload {UNIT}')
+        self.reconfigure(node, ENFORCE + DISABLED)
         node.wait_until(lambda: stored(node)['policy']['nested'] == 'disabled', DEADLINE)
         self.becomes(node, 'compliant')
         self.assertEqual('0', parameter(node))
@@ -139,8 +74,7 @@ class EnforceTest(RemediateTestCase):
         self.assertEqual('custom', last_start(node)['cpu_mode'])
 
         # It drifts again, by our policy, and is left so until somebody says "resume".
-        configure(node, ENFORCE)
-        node.run(f'systemctl reload {UNIT}')
+        self.reconfigure(node, ENFORCE)
         report = self.becomes(node, 'drifted', Remediable='True/Paused')
         node.run(f'touch {KVM_CONF}')
         node.wait_until(lambda: stored(node)['sequence'] > report['sequence'], DEADLINE)
@@ -155,13 +89,12 @@ class EnforceTest(RemediateTestCase):
 class BusyTest(RemediateTestCase):
     def test_a_held_module_waits_for_its_holder(self) -> None:
         node = self.drifted()
-        node.run(['systemd-run', '--unit=hold', 'kvmprobe', 'hold', '3600'])
-        node.wait_until('test "$(cat /sys/module/kvm_amd/refcnt)" != 0')
+        holder = drifted.hold(node)
         load, nova, begun = load_of_module(node), main_pid(node), len(starts(node))
 
         self.start(node)
         report = self.becomes(node, 'pending', NestedPersistent='True/OptionEnabled')
-        self.assertIn(f'kvmprobe (pid {main_pid(node, "hold")})', message(report, 'NestedRuntime'))
+        self.assertIn(f'kvmprobe (pid {holder})', message(report, 'NestedRuntime'))
         self.assertIn('options kvm_amd nested=1\n', node.read_file(MODPROBE_DROPIN))
         self.assertEqual(BEFORE, node.read_file(NOVA_CONF))
         untouched = (load, nova, begun)
@@ -177,15 +110,10 @@ class BusyTest(RemediateTestCase):
 
 
 class FailureTest(RemediateTestCase):
-    # kmod runs it right before it inserts kvm_amd, which then finds no symbols. "modprobe -D"
-    # shows a command that nobody can tell the effect of.
-    FAULT = 'softdep kvm_amd pre: fault\ninstall fault /sbin/rmmod kvm\n'
-    FAULT_CONF = '/etc/modprobe.d/fault.conf'
-
     def test_a_load_that_fails_after_the_unload(self) -> None:
         node = self.drifted()
         node.run('modprobe -r kvm_amd && modprobe kvm_amd intercept_smi=0 npt=0')
-        node.write_file(self.FAULT_CONF, self.FAULT)
+        make_loads_fail(node)
         load, begun = load_of_module(node), len(starts(node))
 
         # The next attempt is an hour away.
@@ -211,12 +139,11 @@ class FailureTest(RemediateTestCase):
         )
 
         # Often enough is enough, until a person has mended it.
-        configure(node, ENFORCE + 'attempts = 2\nbackoff = 0\n')
-        node.run(f'systemctl reload {UNIT}')
+        self.reconfigure(node, ENFORCE + 'attempts = 2\nbackoff = 0\n')
         report = self.becomes(node, 'blocked', Remediable='False/GaveUp')
         self.assertIn('2 attempts in a row', message(report, 'Remediable'))
         self.assert_as_before(node, begun + 2)
-        node.run(['rm', self.FAULT_CONF])
+        node.run(['rm', FAULT_CONF])
         node.wait_until(lambda: stored(node)['sequence'] > report['sequence'], DEADLINE)
         self.assertEqual('blocked', stored(node)['state'])
         self.assertEqual(2, len(runs(node)))

@@ -115,20 +115,20 @@ class Node:
         command: str | Sequence[str],
         *,
         stdin: str = '',
-        timeout: float | None = None,
+        timeout: float = COMMAND_SECONDS,
         check: bool = True,
     ) -> Result:
         """Run a program with its arguments, or one string in a shell, and return how it ended.
 
         Raises CommandError if it fails, unless ``check`` is off; TimeoutError, and it is
-        killed, after ``timeout`` seconds (there is a default). What it leaves in the background
-        must not write to its output: use ``systemd-run``.
+        killed, after ``timeout`` seconds on the fastest kind of machine (there is a default). What
+        it leaves in the background must not write to its output: use ``systemd-run``.
         """
         words = ['/bin/sh', '-c', command] if isinstance(command, str) else list(command)
         result = self.emulator.agent.execute(
             words,
             stdin=_bytes(stdin),
-            timeout=self._patience(COMMAND_SECONDS) if timeout is None else timeout,
+            timeout=self._patience(timeout),
             reply=self._patience(REPLY_SECONDS),
         )
         if check and result.returncode:
@@ -148,13 +148,14 @@ class Node:
         return self.run(['cat', '--', path]).stdout
 
     def wait_until(
-        self, fact: str | Callable[[], Fact | None], deadline: float | None = None
+        self, fact: str | Callable[[], Fact | None], deadline: float = COMMAND_SECONDS
     ) -> Fact | bool:
         """Return the first true value of ``fact``, or True once that shell command succeeds.
 
-        Raises TimeoutError after ``deadline`` seconds; there is a default.
+        Raises TimeoutError after ``deadline`` seconds on the fastest kind of machine; there is
+        a default.
         """
-        deadline = self._patience(COMMAND_SECONDS) if deadline is None else deadline
+        deadline = self._patience(deadline)
         if isinstance(fact, str):
             command = fact
             return poll(lambda: not self.run(command, check=False).returncode, deadline, command)
