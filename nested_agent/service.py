@@ -191,7 +191,7 @@ def run(agent_service: AgentService, reload: Callable[[], None]) -> int:
     :param reload: reads the configuration again; raises ConfigurationError and leaves the old one
         in force if it cannot be used
     """
-    received = _Signals()
+    received = Signals()
     agent_service.start()
     try:
         while True:
@@ -219,23 +219,29 @@ def _refusal(reload: Callable[[], None]) -> str | None:
     return None
 
 
-class _Signals:
-    """Signals as they come, one at a time. A pipe: the only thing a handler may safely touch."""
+class Signals:
+    """Signals as they come, one at a time; made in the main thread.
+
+    The interpreter itself writes them to a pipe. A handler in Python would be called too late:
+    one that comes right before the main thread blocks, or in another thread, wakes nobody.
+    """
 
     NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP')
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._write, False)
         handler = service.SignalHandler()
         handler.clear()
-        handler.add_handlers(self.NAMES, self._handle)
-
-    def _handle(self, number: int, frame: object) -> None:
-        os.write(self._write, bytes([number]))
+        handler.add_handlers(self.NAMES, lambda number, frame: None)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def wait(self) -> str:
-        number = os.read(self._read, 1)[0]
-        return signal.Signals(number).name
+        """Return the name of the next signal."""
+        while True:
+            name = signal.Signals(os.read(self._read, 1)[0]).name
+            if name in self.NAMES:
+                return name
 
 
 def lock(run_dir: Path) -> int:
