@@ -104,7 +104,10 @@ class IntelTest(RemediateTestCase):
         node.write_file(NOVA_CONF, HOST_MODEL, 0o640)
         # It has but to be started with it.
         self.becomes(
-            node, 'compliant', GuestCPU='True/HostModel', NovaConfigCurrent='True/SameValues'
+            node,
+            'compliant',
+            GuestCPU='True/HostModel',
+            NovaConfigCurrent='True/StartedAfterChange',
         )
         self.assertEqual(HOST_MODEL, node.read_file(NOVA_CONF))
         self.assertEqual('host-model', drifted.last_start(node)['cpu_mode'])
