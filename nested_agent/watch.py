@@ -120,10 +120,15 @@ class Watcher:
 
 def _watches(path: str) -> list[tuple[str, str]]:
     """Return directory and name to watch for a path, and all of it if it is a directory."""
-    found = [(path, _ANY)] if Path(path).is_dir() else []
+    found = [(path, _ANY)] if _is_directory(path) else []
     child = Path(path)
     for parent in child.parents:
-        if parent.is_dir():
+        if _is_directory(parent):
             return [*found, (str(parent), child.name)]
         child = parent
     return found
+
+
+def _is_directory(path: str | Path) -> bool:
+    """Whether it is one; False also where that may not be known, which Path.is_dir() raises."""
+    return os.path.isdir(path)  # noqa: PTH112

@@ -23,7 +23,7 @@ MARGIN = 64 << 10
 SENTENCES = {
     errno.ENOSPC: 'no space is left on its file system; free some',
     errno.EDQUOT: 'the disk quota is used up; free some space, or raise it',
-    errno.EROFS: 'its file system is mounted read-only',
+    errno.EROFS: 'it is mounted read-only, or not in ReadWritePaths= of the unit nested-agent',
     errno.EACCES: 'permission is denied; this takes root, and ReadWritePaths= of its unit',
     errno.EPERM: 'not permitted; the file or its directory may be immutable (see lsattr, chattr)',
     errno.EBUSY: 'the file is a mount point; change the file that is mounted over it',

@@ -8,9 +8,13 @@ import re
 import struct
 
 from nested_agent.facts import CPUIDLeaf, Firmware, Unread
-from nested_agent.node.root import Root, unread
+from nested_agent.node.root import Completed, Root, unread
 
 KERNEL_LOG = '/dev/kmsg'
+# The journal has a copy, for who may not read the log itself (kernel.dmesg_restrict, CAP_SYSLOG).
+JOURNALCTL = ('/usr/bin/journalctl', '/bin/journalctl')
+JOURNAL = ('--dmesg', '--boot', '--no-pager', '--quiet', '--output=cat')
+JOURNAL_SECONDS = 20.0
 CPUID_DEVICE = '/dev/cpu/0/cpuid'
 
 # Where a captured tree may hold the kernel log: Debian, Red Hat, sosreport.
@@ -53,7 +57,8 @@ def by_bios(text: str) -> tuple[str, ...]:
 
 def _kernel_log(root: Root) -> tuple[str, ...] | Unread:
     if root.live:
-        return _kmsg(root)
+        found = _kmsg(root)
+        return _journal(root, found) if isinstance(found, Unread) else found
     for name in CAPTURED_LOGS:
         text = root.try_text(name)
         if isinstance(text, str):
@@ -84,6 +89,16 @@ def _kmsg(root: Root) -> tuple[str, ...] | Unread:
     finally:
         os.close(fd)
     return by_bios('\n'.join(texts))
+
+
+def _journal(root: Root, problem: Unread) -> tuple[str, ...] | Unread:
+    """Return what the journal says, or why the log itself cannot be read."""
+    command = next((path for path in JOURNALCTL if root.exists(path)), None)
+    done = root.run([command, *JOURNAL], timeout=JOURNAL_SECONDS) if command else None
+    # Not all of it: begun too late, or not for everybody's eyes.
+    if not isinstance(done, Completed) or not _BOOT.search(done.stdout):
+        return problem
+    return by_bios(done.stdout)
 
 
 def _raw_cpuid(root: Root) -> dict[str, CPUIDLeaf] | Unread:

@@ -24,6 +24,10 @@ READ_LIMIT = 4 << 20
 LINK_LIMIT = 40
 KILL_SECONDS = 2.0
 
+# Over these ProtectHome= of a unit puts directories that nobody may enter (systemd.exec(5)). To
+# CAP_DAC_OVERRIDE they look empty.
+HOMES = ('/home', '/root', '/run/user')
+
 # A clean environment: no LD_*, no PYTHON*, no MODPROBE_OPTIONS, messages in English.
 ENVIRONMENT = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL': 'C'}
 
@@ -126,7 +130,11 @@ class Root:
 
         :raises OSError: as open(2)
         """
-        return os.open(self._real(name), flags | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            return os.open(self._real(name), flags | os.O_CLOEXEC | os.O_NOCTTY)
+        except FileNotFoundError:
+            self._reveal(name)
+            raise
 
     def open_regular(self, name: str) -> int:
         """Open a regular file for reading and return the descriptor.
@@ -185,7 +193,23 @@ class Root:
 
         :raises OSError: as stat(2)
         """
-        return os.stat(self._real(name))  # noqa: PTH116  # text, as above
+        try:
+            return os.stat(self._real(name))  # noqa: PTH116  # text, as above
+        except FileNotFoundError:
+            self._reveal(name)
+            raise
+
+    def _reveal(self, name: str) -> None:
+        """Make sure that what was not found is not hidden from this process.
+
+        :raises PermissionError: it may be
+        """
+        top = next((each for each in HOMES if name.startswith(f'{each}/')), None)
+        if top is None:
+            return
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_IMODE(Path(self._real(top)).stat().st_mode):
+                raise PermissionError(errno.EACCES, 'hidden by ProtectHome= of the unit', name)
 
     def present(self, name: str) -> bool:
         """Whether there is something at a path.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from oslotest import base
 
+from nested_agent.facts import Unread
 from nested_agent.node import firmware
-from nested_agent.node.root import Root
+from nested_agent.node.root import Completed, Root
 from tests.unit.fakes import FakeRoot, make_tree
 
 BLAME = (
@@ -53,6 +54,27 @@ class FirmwareTest(base.BaseTestCase):
         directory = make_tree({'/etc/x': ''})
         self.addCleanup(directory.cleanup)
         self.assertEqual('ENOENT', firmware.read(Root(directory.name)).kernel_log.error)
+
+    def with_journal(self, answer):
+        directory = make_tree({'/usr/bin/journalctl': ''})
+        self.addCleanup(directory.cleanup)
+        command = '/usr/bin/journalctl --dmesg --boot --no-pager --quiet --output=cat'
+        return firmware.read(FakeRoot(Path(directory.name), commands={command: answer})).kernel_log
+
+    def test_the_journal_has_what_the_log_itself_refuses(self):
+        boot = 'Linux version 6.1.0-18-amd64 (debian@x) #1 SMP'
+        answer = Completed(0, f'{boot}\nkvm: disabled by bios\n', '')
+        self.assertEqual(('kvm: disabled by bios',), self.with_journal(answer))
+        self.assertEqual((), self.with_journal(Completed(0, f'{boot}\n', '')))
+
+    def test_a_journal_without_the_begin_says_nothing(self):
+        for answer in (
+            Completed(0, '', 'Hint: You are currently not seeing messages from other users'),
+            Completed(1, '', 'No journal files were opened due to insufficient permissions.'),
+            Completed(0, 'kvm: Nested Paging enabled\n', ''),
+            Unread('journalctl', 'Timeout', 'no answer'),
+        ):
+            self.assertEqual('/dev/kmsg', self.with_journal(answer).source)
 
     def test_the_processor_is_asked_at_the_leaf_s_position(self):
         directory = make_tree({'/dev/cpu/0/cpuid': ''})

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import time
 import types
@@ -45,6 +46,22 @@ class CapturedTreeTest(base.BaseTestCase):
         root = self.tree({'/a': '-> /b', '/b': '-> /a'})
         error = self.assertRaises(OSError, root.read_text, '/a')
         self.assertEqual(errno.ELOOP, error.errno)
+
+    def test_what_the_unit_hides_is_not_absent(self):
+        root = self.tree({'/home/nova/nova.conf': '', '/root/x': '', '/run/y': ''})
+        names = ('/home/nova/other.conf', '/root/other', '/run/user/1/x', '/etc/x')
+        for name in names:
+            for read in (root.read_text, root.stat):
+                self.assertRaises(FileNotFoundError, read, name)
+        # What ProtectHome= puts there instead: empty, and to be entered by nobody.
+        for top in ('/home', '/root', '/run/user'):
+            shutil.rmtree(root.path(top), ignore_errors=True)
+            root.path(top).mkdir(mode=0o000)
+        for name in names[:-1]:
+            for read in (root.read_text, root.stat):
+                self.assertRaises(PermissionError, read, name)
+        self.assertRaises(FileNotFoundError, root.stat, '/etc/x')
+        self.assertFalse(root.exists('/home/nova/nova.conf'))
 
     def test_a_pipe_does_not_block(self):
         root = self.tree({'/etc/x': ''})

@@ -108,3 +108,13 @@ class WatcherTest(base.BaseTestCase):
         self.watcher.follow([str(path)])
         path.chmod(0o600)
         self.assertEqual({'nova.conf'}, self.changed())
+
+    def test_what_may_not_be_looked_at_is_no_error(self):
+        path = self.file('private/nova.conf')
+        path.parent.chmod(0)
+        self.addCleanup(path.parent.chmod, 0o700)
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+            self.addCleanup(os.seteuid, 0)
+        self.assertRaises(PermissionError, path.stat)
+        self.assertTrue(self.watcher.follow([str(path)]))
