@@ -1,8 +1,4 @@
-"""The daemon's life: start, signals, reload, stop.
-
-One process. oslo.service's launchers either kill a worker on SIGHUP or end on it, so the wait
-loop is our own, over its SignalHandler.
-"""
+"""The agent's life: what it is made of, and how that starts, is reloaded and stops."""
 
 import fcntl
 import logging
@@ -28,6 +24,7 @@ from nested_agent.remediation.remediator import Remediator
 from nested_agent.remediation.schedule import Schedule
 from nested_agent.report import first
 from nested_agent.reporting import log, state_file
+from nested_agent.reporting.cast import Cast
 
 LOG = logging.getLogger(__name__)
 
@@ -72,6 +69,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
 
     :param conf: our configuration, loaded
     :param make_server: makes the RPC server for a host name; None: standalone
+    :param cast: tells the collector of every report
     """
 
     def __init__(
@@ -79,10 +77,12 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         conf: Any,
         make_server: Callable[[str, Asked], Server] | None,
         root: Root | None = None,
+        cast: Cast | None = None,
     ) -> None:
         super().__init__()
         self._conf = conf
         self._make_server = make_server
+        self._cast = cast
         self._server: Server | None = None
         self._paths: set[str] = set()
         self._watchdog = sd_notify.watchdog_seconds()
@@ -92,7 +92,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         schedule = Schedule(remediator, lambda: remediation.options(conf))
         self.agent = Agent(
             self._verify,
-            (log.changes, self._store, self._tell_systemd, self._serve),
+            (log.changes, self._store, self._tell_systemd, self._serve, *((cast,) if cast else ())),
             lambda report: self._paths,
             lambda: self._timing,
             mending=Mending(remediator, schedule, _alive),
@@ -104,6 +104,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
 
     def start(self) -> None:
         """Begin to verify; returns at once."""
+        if self._cast:
+            self._cast.start()
         self._thread.start()
 
     def stop(self, graceful: bool = True) -> None:
@@ -120,6 +122,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
             self._thread.join(5 * self._conf.remediation.nova_timeout + TRANSACTION_SECONDS)
             if self._server:
                 self._server.stop(RPC_STOP_SECONDS)  # whoever asked for it is told
+        if self._cast:
+            self._cast.stop(RPC_STOP_SECONDS)
         report = self.agent.report()
         if report:
             self._write(report, running=False)
@@ -183,65 +187,6 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
 
 def _alive() -> None:
     sd_notify.notify('WATCHDOG=1')
-
-
-def run(agent_service: AgentService, reload: Callable[[], None]) -> int:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads. Returns the process's exit code.
-
-    :param reload: reads the configuration again; raises ConfigurationError and leaves the old one
-        in force if it cannot be used
-    """
-    received = Signals()
-    agent_service.start()
-    try:
-        while True:
-            name = received.wait()
-            if name in ('SIGTERM', 'SIGINT'):
-                break
-            sd_notify.notify('RELOADING=1')
-            refused = _refusal(reload)
-            if refused:
-                LOG.error('the old configuration stays in force: %s', refused)
-            else:
-                LOG.info('configuration reloaded')
-                agent_service.reset()
-            sd_notify.notify('READY=1')
-    finally:
-        agent_service.stop()
-    return 1 if agent_service.failed else 0
-
-
-def _refusal(reload: Callable[[], None]) -> str | None:
-    try:
-        reload()
-    except ConfigurationError as error:
-        return str(error)
-    return None
-
-
-class Signals:
-    """Signals as they come, one at a time; made in the main thread.
-
-    The interpreter itself writes them to a pipe. A handler in Python would be called too late:
-    one that comes right before the main thread blocks, or in another thread, wakes nobody.
-    """
-
-    NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP')
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._write, False)
-        handler = service.SignalHandler()
-        handler.clear()
-        handler.add_handlers(self.NAMES, lambda number, frame: None)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-
-    def wait(self) -> str:
-        """Return the name of the next signal."""
-        while True:
-            name = signal.Signals(os.read(self._read, 1)[0]).name
-            if name in self.NAMES:
-                return name
 
 
 def lock(run_dir: Path) -> int:

@@ -8,37 +8,32 @@ from pathlib import Path
 
 from oslo_config import cfg
 from oslo_log import log
-from oslo_reports import guru_meditation_report as gmr
-from oslo_reports import opts as gmr_opts
-from pbr import version
 
-from nested_agent import service
-from nested_agent.cmd import exit_codes
+from nested_agent import lifecycle, service
+from nested_agent.cmd import daemon
 from nested_agent.conf import load
 from nested_agent.exceptions import ConfigurationError
+from nested_agent.reporting.cast import Cast, Sender
 from nested_agent.rpc import server
 
-VERSION = version.VersionInfo('nested-agent')
+RELEASE = daemon.VERSION.release_string()
+ABOUT = {
+    'version': RELEASE,
+    'description': (
+        'Verifies nested virtualization on this compute node, at once after a change and every '
+        'minute besides, reports it, and mends it where [remediation] mode is enforce.'
+    ),
+    'epilog': (
+        'Run by systemd (nested-agent.service); its log goes to the journal: journalctl -u '
+        'nested-agent. SIGHUP, "systemctl reload nested-agent", reads the configuration again. '
+        'What it found is shown by "nested-agentctl status". Exit codes: 0 told to stop, 1 the '
+        'loop failed, 64 configuration or command line cannot be used, or another one runs.'
+    ),
+}
 LOG = log.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon until it is told to stop, and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    conf = cfg.CONF
-    log.register_options(conf)
-    gmr_opts.set_defaults(conf)
-    try:
-        load.load(conf, arguments=arguments)
-        log.setup(conf, 'nested_agent', VERSION.release_string())
-        gmr.TextGuruMeditation.setup_autorun(VERSION, conf=conf)
-        return _run(conf, arguments)
-    except ConfigurationError as error:
-        print(f'nested-agent: {error}', file=sys.stderr)  # noqa: T201  # before there is a log
-        return exit_codes.USAGE
-
-
-def _run(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> int:
+def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
     state_dir = Path(conf.agent.state_dir)
     try:
         state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -49,18 +44,24 @@ def _run(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> int:
     def make_server(host: str, asked: service.Asked) -> service.Server:
         return server.Server(conf, host, asked)
 
-    def reload() -> None:
-        # Tried on a copy: a bad value would make every later look at the option fail.
-        copy = cfg.ConfigOpts()
-        log.register_options(copy)
-        load.load(copy, arguments=arguments)
-        conf.mutate_config_files()
-
-    answering = server.configured(conf)
-    if not answering:
+    if not server.configured(conf):
         LOG.info('no transport_url is set: standalone, nobody can ask by RPC')
-    agent_service = service.AgentService(conf, make_server if answering else None)
-    return service.run(agent_service, reload)
+        return lifecycle.run(service.AgentService(conf, None), reload)
+    cast = Cast(Sender(conf, RELEASE), lambda: float(conf.agent.report_interval))
+    return lifecycle.run(service.AgentService(conf, make_server, cast=cast), reload)
+
+
+COMMAND = daemon.Command(load.AGENT, ABOUT, _run)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to stop, and return its exit code."""
+    return COMMAND.main(argv)
+
+
+def check(arguments: Sequence[str]) -> list[str]:
+    """Look at every option and return what is none, as :meth:`daemon.Command.check`."""
+    return COMMAND.check(arguments)
 
 
 if __name__ == '__main__':

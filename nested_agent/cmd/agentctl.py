@@ -9,7 +9,7 @@ from oslo_config import cfg
 from pbr import version
 
 from nested_agent.cmd import exit_codes
-from nested_agent.conf import load
+from nested_agent.conf import libraries, load
 from nested_agent.exceptions import (
     ConfigurationError,
     NoReportError,
@@ -31,6 +31,14 @@ Verify nested virtualization on an OpenStack compute node: whether guests can
 run their own KVM guests, why, and what would be done about it; and do it.
 """
 EPILOG = """\
+where to begin:
+  nested-agentctl check             can guests run guests, and if not, why?
+  nested-agentctl plan              what would be done about it?
+  sudo nested-agentctl remediate    do it; "revert" takes all of it back
+  nested-agentctl status HOST       what another node's agent found, by RPC
+  nested-agentctl node summary      all nodes at a glance, from the collector
+  nested-agentctl help COMMAND      more about one, with examples
+
 exit codes of check, status, verify, plan, and of remediate: the state it left
   0 compliant   1 drifted or pending   2 blocked   3 unsupported
   4 unknown, or the report is stale or not there
@@ -38,7 +46,7 @@ exit codes of revert:
   0 all is as it was   1 some of it waits until KVM is idle
   2 something could not be undone: the table says what
 exit codes of prove: 0 proved, 1 refused, 2 failed, 4 not tried
-exit codes of history, pause, resume and ping: 0 done
+exit codes of history, pause, resume, ping and node: 0 done
 of all of them, where there is no answer:
   64 usage or configuration error      70 internal error
   69 nobody to ask: no broker, no such agent, no answer in time, another version
@@ -61,6 +69,7 @@ class AgentCtl(app.App):
             deferred_help=True,
         )
         self.failure: BaseException | None = None
+        self._told: set[str] = set()
 
     def build_option_parser(
         self,
@@ -115,17 +124,25 @@ class AgentCtl(app.App):
 
         :raises ConfigurationError: naming the file, group and option that cannot be used
         """
-        return self._loaded(cfg.ConfigOpts())
+        return self._loaded(cfg.ConfigOpts(), ())
 
     def messaging_configuration(self) -> cfg.ConfigOpts:
         """Return our configuration as oslo.messaging needs it: the global one.
 
         :raises ConfigurationError: naming the file, group and option that cannot be used
         """
-        return self._loaded(cfg.CONF)
+        others = libraries.options(messaging=True)
+        self._loaded(cfg.ConfigOpts(), others)
+        return self._loaded(cfg.CONF, ())
 
-    def _loaded(self, conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
-        load.load(conf, self.options.config_file, self.options.config_dir)
+    def _loaded(self, conf: cfg.ConfigOpts, others: load.Options) -> cfg.ConfigOpts:
+        files, directories = self.options.config_file, self.options.config_dir
+        read = load.load(conf, files, directories, libraries=others)
+        # The daemon tells more: here a command may look only at its own.
+        for each in load.unknown(read, others or None):
+            if each not in self._told:
+                self.LOG.warning('%s', each)
+                self._told.add(each)
         return conf
 
     def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nested_agent.cmd import command, exit_codes
+from nested_agent.cmd.help_text import OF_STATE, epilog
 from nested_agent.cmd.this_node import this_node
 from nested_agent.conf import policy
 from nested_agent.drivers import loader
@@ -15,12 +16,21 @@ from nested_agent.node.observe import Sources
 from nested_agent.node.root import Root
 from nested_agent.report import make_report
 
+EXAMPLES = """\
+nested-agentctl check                        this node, as root for all of it
+nested-agentctl check -f value -c state      one word, for scripts
+nested-agentctl check -f json                with all the facts it rests on
+nested-agentctl check --root sosreport-node1/
+"""
+
 
 class Check(command.Answering, command.Command):
     """Verify this node and say what would be done about it; nothing is changed.
 
     Needs no broker, no daemon and no root; what only root can read is reported as Unknown.
     """
+
+    help_below = epilog(EXAMPLES, OF_STATE)
 
     formatter_namespace = 'nested_agent.cli.report'
 

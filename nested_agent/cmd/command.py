@@ -10,12 +10,28 @@ from cliff import display, lister, show
 
 from nested_agent.cmd import exit_codes
 from nested_agent.cmd.agentctl import AgentCtl
+from nested_agent.cmd.help_text import HelpFormatter
 from nested_agent.exceptions import UsageError
 from nested_agent.model import State
 
 
 class Base(display.DisplayCommandBase[Any]):
-    """Knows its application."""
+    """Knows its application.
+
+    :cvar help_below: what ``--help`` says below the options
+    """
+
+    help_below = ''
+
+    def get_epilog(self) -> str:
+        """Return that, and what cliff says of commands of others."""
+        return '\n\n'.join(text for text in (self.help_below, super().get_epilog()) if text)
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Have ``--help`` keep the examples as they are."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.formatter_class = HelpFormatter
+        return parser
 
     @property
     def application(self) -> AgentCtl:

@@ -8,6 +8,7 @@ from typing import Any
 from cliff import columns
 
 from nested_agent.cmd import command, remote
+from nested_agent.cmd.help_text import OF_DONE, epilog
 from nested_agent.cmd.tables import Moment
 from nested_agent.cmd.this_node import this_node
 from nested_agent.model import Run, to_plain
@@ -40,11 +41,19 @@ class Details(columns.FormattableColumn[Run]):
         return '\n'.join((run.message, *outcomes))
 
 
+EXAMPLES = """\
+nested-agentctl history --limit 3            the last three runs
+nested-agentctl history --long compute-7     with each action, of another node
+"""
+
+
 class History(remote.Remote, command.ListCommand):
     """Show what was done on a node, by the agent itself or because somebody asked, the last first.
 
     --long also shows what became of each action; json and yaml always hold all there is.
     """
+
+    help_below = epilog(EXAMPLES, OF_DONE)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``, ``--limit`` and ``--long``."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from nested_agent.cmd import remote
 from nested_agent.cmd.duration import duration
+from nested_agent.cmd.help_text import OF_DONE, epilog
 from nested_agent.cmd.tables import Moment
 from nested_agent.cmd.this_node import need_root, this_node, who
 from nested_agent.model import Pause as Paused
@@ -21,6 +22,12 @@ def reason(text: str) -> str:
     return text
 
 
+EXAMPLES = """\
+sudo nested-agentctl pause --for 2h --reason "new disk"
+nested-agentctl pause compute-7 --for forever --reason "see ticket 4711"
+"""
+
+
 class Pause(remote.RemoteCommand):
     """Have the agent make no fixes by itself for a while, as during maintenance.
 
@@ -28,6 +35,8 @@ class Pause(remote.RemoteCommand):
     or with "resume"; another one takes its place. Root on the node itself can "remediate" all the
     same. Takes root on this node, but no permission on another.
     """
+
+    help_below = epilog(EXAMPLES, OF_DONE)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``, ``--for`` and ``--reason``."""

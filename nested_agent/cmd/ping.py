@@ -5,10 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import remote
+from nested_agent.cmd.help_text import OF_DONE, epilog
+
+EXAMPLES = """\
+nested-agentctl ping compute-7
+"""
 
 
 class Ping(remote.RemoteCommand):
     """Ask the agent of HOST whether it is there, by RPC; say its release and interface version."""
+
+    help_below = epilog(EXAMPLES, OF_DONE)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``."""

@@ -5,9 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import action_rows, command, exit_codes, remote
+from nested_agent.cmd.help_text import OF_STATE, epilog
 from nested_agent.cmd.this_node import this_node
 from nested_agent.model import Report, State
 from nested_agent.rpc import api
+
+EXAMPLES = """\
+nested-agentctl plan                         this node
+nested-agentctl plan compute-7 -f json       another, by RPC
+"""
 
 
 class Plan(command.Answering, remote.Remote, command.ListCommand):
@@ -16,6 +22,8 @@ class Plan(command.Answering, remote.Remote, command.ListCommand):
     The node is verified now. WHEN is "now", "idle" (something uses KVM), "reboot" or "by hand"
     (what the agent never does). "remediate" does what is "now".
     """
+
+    help_below = epilog(EXAMPLES, OF_STATE)
 
     timeout = api.VERIFY_SECONDS
     _report: Report | None = None

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from nested_agent.cmd import command, exit_codes
+from nested_agent.cmd.help_text import OF_PROOF, epilog
 from nested_agent.drivers import loader
 from nested_agent.node.root import Root
 from nested_agent.proof import prove, result
 from nested_agent.proof.guest import Finding, Outcome
 from nested_agent.proof.result import Proof
+
+EXAMPLES = """\
+sudo nested-agentctl prove
+sudo nested-agentctl prove -f value -c outcome
+"""
 
 
 class Prove(command.Command):
@@ -21,6 +27,8 @@ class Prove(command.Command):
     notice; no module is loaded. "check" shows the result as NestedProved until the module is
     reloaded.
     """
+
+    help_below = epilog(EXAMPLES, OF_PROOF)
 
     _outcome = Outcome.NOT_TRIED
 

@@ -6,11 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import exit_codes, remote
+from nested_agent.cmd.help_text import OF_STATE, epilog
 from nested_agent.cmd.run_command import RunCommand
 from nested_agent.cmd.this_node import need_root, this_node, who
 from nested_agent.cmd.uninterrupted import uninterrupted
 from nested_agent.model import Pause, Run, Trigger
 from nested_agent.rpc import api
+
+EXAMPLES = """\
+sudo nested-agentctl remediate --noop        what would be done, and what stands in its way
+sudo nested-agentctl remediate               do it
+nested-agentctl remediate compute-7          there, where [remediation] allow_remote is set
+"""
 
 
 class Remediate(remote.Remote, RunCommand):
@@ -22,6 +29,8 @@ class Remediate(remote.Remote, RunCommand):
     Ctrl-C does not interrupt it: what was begun is finished or undone; another node goes on
     without anybody waiting.
     """
+
+    help_below = epilog(EXAMPLES, OF_STATE)
 
     timeout = api.REMEDIATE_SECONDS
 

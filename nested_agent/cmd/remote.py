@@ -4,6 +4,8 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, Any
 
+from oslo_config import cfg
+
 from nested_agent.cmd import command, exit_codes
 from nested_agent.exceptions import UsageError
 from nested_agent.model import Report, State
@@ -53,6 +55,9 @@ class Remote(command.Base):
     #: Seconds, unless --timeout says otherwise.
     timeout = 10.0
 
+    #: Who answers, as ``--help`` says it.
+    whom = 'HOST'
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``--timeout``."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -61,12 +66,22 @@ class Remote(command.Base):
             metavar='SECONDS',
             type=seconds,
             default=self.timeout,
-            help='how long to wait for the answer of HOST (default: %(default)g)',
+            help=f'how long to wait for the answer of {self.whom} (default: %(default)g)',
         )
         return parser
 
     def client(self) -> 'Client':
-        """Return what asks; close it.
+        """Return what asks agents; close it.
+
+        :raises UsageError: there is no ``transport_url``
+        """
+        conf = self.messaging()
+        from nested_agent.rpc.client import Client
+
+        return Client(conf)
+
+    def messaging(self) -> cfg.ConfigOpts:
+        """Return our configuration as oslo.messaging needs it, which may then be imported.
 
         :raises UsageError: there is no ``transport_url``
         """
@@ -78,7 +93,6 @@ class Remote(command.Base):
 
         # isort: split
         from nested_agent.rpc import api
-        from nested_agent.rpc.client import Client
 
         conf = self.application.messaging_configuration()
         if not api.configured(conf):
@@ -86,7 +100,7 @@ class Remote(command.Base):
                 'asking another node needs a message broker: set transport_url in [DEFAULT] of '
                 'nested-agent.conf'
             )
-        return Client(conf)
+        return conf
 
 
 class RemoteCommand(Remote, command.Command):

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import remote
+from nested_agent.cmd.help_text import OF_DONE, epilog
 from nested_agent.cmd.this_node import need_root, this_node, who
+
+EXAMPLES = """\
+sudo nested-agentctl resume
+nested-agentctl resume compute-7
+"""
 
 
 class Resume(remote.RemoteCommand):
@@ -14,6 +20,8 @@ class Resume(remote.RemoteCommand):
     [remediation] mode then decides again what the agent does by itself. Takes root on this node,
     but no permission on another.
     """
+
+    help_below = epilog(EXAMPLES, OF_DONE)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``."""

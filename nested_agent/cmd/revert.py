@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import exit_codes
+from nested_agent.cmd.help_text import OF_REVERT, epilog
 from nested_agent.cmd.run_command import RunCommand
 from nested_agent.cmd.this_node import need_root, this_node, who
 from nested_agent.cmd.uninterrupted import uninterrupted
@@ -17,6 +18,12 @@ QUESTION = (
 )
 
 
+EXAMPLES = """\
+sudo nested-agentctl revert                  asks first
+sudo nested-agentctl revert --yes            before the agent is removed, for scripts
+"""
+
+
 class Revert(RunCommand):
     """Undo everything the agent ever changed on this node, and pause fixes until "resume".
 
@@ -24,6 +31,8 @@ class Revert(RunCommand):
     else changed since, only the agent's own options are taken back. Takes root, and asks first.
     Ctrl-C does not interrupt it: what was begun is finished or undone.
     """
+
+    help_below = epilog(EXAMPLES, OF_REVERT)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``--yes``."""

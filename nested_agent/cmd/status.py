@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from nested_agent.cmd import remote
+from nested_agent.cmd.help_text import OF_STATE, epilog
 from nested_agent.exceptions import NoReportError
 from nested_agent.node import kernel
 from nested_agent.node.root import Root
 from nested_agent.reporting import state_file
 from nested_agent.reporting.state_file import Stored
+
+EXAMPLES = """\
+nested-agentctl status                       this node, from the file of its daemon
+nested-agentctl status compute-7             another, by RPC
+nested-agentctl status -f value -c state
+"""
 
 
 class Status(remote.ReportCommand):
@@ -20,6 +27,8 @@ class Status(remote.ReportCommand):
     Nothing is verified: see "check" and "verify". The column "stale" says why a report no longer
     tells about the present; the exit code then is that of an unknown state.
     """
+
+    help_below = epilog(EXAMPLES, OF_STATE)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add ``HOST``."""

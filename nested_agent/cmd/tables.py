@@ -4,11 +4,14 @@ import argparse
 import datetime
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from cliff import columns
 from cliff.formatters import table
+
+#: Rows from which a table is drawn by ourselves: cliff's takes seconds for a fleet.
+MANY = 500
 
 #: Characters: narrower columns are not read any more, but overflow.
 LEAST_WIDTH = 8
@@ -25,13 +28,18 @@ class Table(table.TableFormatter):
         parsed_args: argparse.Namespace,
     ) -> None:
         """Write the table, as wide as the terminal at most."""
-        width = parsed_args.max_width
-        if width <= 0 and (stdout.isatty() or parsed_args.fit_width):
-            width = shutil.get_terminal_size().columns
         rows = [[name.upper() for name in column_names]]
         rows += [[_cell(value) for value in row] for row in data]
+        width = parsed_args.max_width
+        # A fleet folded into a narrow terminal is not read, and takes seconds.
+        fitted = stdout.isatty() and len(rows) <= MANY
+        if width <= 0 and (fitted or parsed_args.fit_width):
+            width = shutil.get_terminal_size().columns
         if width > 0:
             rows = _fitted(rows, width)
+        if len(rows) > MANY and not any('\n' in cell for row in rows for cell in row):
+            stdout.writelines(_drawn(rows))
+            return
         super().emit_list(rows[0], rows[1:], stdout, parsed_args)
 
     def emit_dicts(
@@ -68,7 +76,22 @@ def moment(seconds: float) -> str:
 
 def printable(text: str) -> str:
     """Return text that cannot speak to the terminal: what it names may be somebody else's."""
+    if text.isprintable():
+        return text
     return ''.join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _drawn(rows: list[list[str]]) -> Iterator[str]:
+    """Yield the lines of a table of single lines; it looks as cliff's does."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = '+'.join(('', *('-' * (width + 2) for width in widths), '')) + '\n'
+    yield rule
+    for number, row in enumerate(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f'| {" | ".join(cells)} |\n'
+        if number == 0:
+            yield rule
+    yield rule
 
 
 def _fitted(rows: list[list[str]], total: int) -> list[list[str]]:
@@ -80,6 +103,8 @@ def _fitted(rows: list[list[str]], total: int) -> list[list[str]]:
     last = len(columns) - 1
     widths = [_width(each) for each in columns]
     room = max(total - 1 - 3 * len(columns), LEAST_WIDTH * len(columns))
+    if sum(widths) <= room:
+        return rows
     while sum(widths) > room:
         widest = max(range(len(widths)), key=lambda n: widths[n] / (2 if n == last else 1))
         widths[widest] -= 1
@@ -98,6 +123,8 @@ def _width(cells: Iterable[str]) -> int:
 
 
 def _wrapped(cell: str, width: int) -> str:
+    if len(cell) <= width:
+        return cell
     return '\n'.join(
         piece for line in cell.split('\n') for piece in textwrap.wrap(line, width) or ['']
     )

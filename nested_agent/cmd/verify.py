@@ -5,10 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nested_agent.cmd import remote
+from nested_agent.cmd.help_text import OF_STATE, epilog
+
+EXAMPLES = """\
+nested-agentctl verify compute-7             after something was changed there
+"""
 
 
 class Verify(remote.ReportCommand):
     """Have the agent of HOST verify its node now, by RPC, and show the report."""
+
+    help_below = epilog(EXAMPLES, OF_STATE)
 
     timeout = 60.0
 

@@ -12,6 +12,9 @@ DEFAULT_OPTS = [
     ),
 ]
 
+#: Relative to what would be another place for the daemon and for every command.
+ABSOLUTE = '^/'
+
 GROUP = cfg.OptGroup('agent', title='The agent itself')
 
 OPTS = [
@@ -26,9 +29,21 @@ OPTS = [
             'do not act in step.'
         ),
     ),
+    cfg.IntOpt(
+        'report_interval',
+        default=60,
+        min=0,
+        mutable=True,
+        help=(
+            'Seconds between two reports to the collector while nothing changes, varied by a '
+            'tenth; a change is reported at once. Only with a transport_url, and only while a '
+            'collector is there to take them. 0: none is sent.'
+        ),
+    ),
     cfg.StrOpt(
         'state_dir',
         default='/var/lib/nested-agent',
+        regex=ABSOLUTE,
         help=(
             'Directory of what must survive a restart: the last report, and with it since when '
             'each condition has been as it is.'
@@ -37,6 +52,7 @@ OPTS = [
     cfg.StrOpt(
         'run_dir',
         default='/run/nested-agent',
+        regex=ABSOLUTE,
         help='Directory of what ends with the boot: the lock that lets one daemon run per node.',
     ),
 ]

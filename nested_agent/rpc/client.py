@@ -1,29 +1,15 @@
 """Asks the agents of other nodes, with a deadline that holds."""
 
 import dataclasses
-import queue
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from oslo_config import cfg
-
-from nested_agent.exceptions import (
-    IncompatibleAgentError,
-    NestedAgentError,
-    NoReportError,
-    RemoteError,
-    ReportFormatError,
-    RPCError,
-)
+from nested_agent.exceptions import NoReportError
 from nested_agent.model import Pause, Report, Run
-from nested_agent.rpc import api
-from nested_agent.rpc.question import RABBIT, Question
+from nested_agent.rpc import api, peer
+from nested_agent.rpc.asking import Asking
 
 T = TypeVar('T')
-
-#: Seconds the queue of our answers outlives us; oslo.messaging's default is half an hour.
-REPLY_QUEUE_SECONDS = 60
 
 #: The versions a method is asked for in, one after the other, so that older agents answer too.
 ALWAYS = (api.FIRST,)
@@ -57,7 +43,7 @@ class Status:
     age: float
 
 
-class Client:
+class Client(Asking):
     """Every method asks the agent of one host, and raises :class:`RPCError` subclasses:
 
     NoBrokerError, NoSuchAgentError, NoAnswerError, IncompatibleAgentError, RemoteError; those
@@ -66,12 +52,6 @@ class Client:
     :param conf: the global configuration (oslo.messaging works with no other), loaded
     :raises ConfigurationError: ``transport_url`` cannot be used
     """
-
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._url = api.transport_url(conf)
-        if self._url.transport in RABBIT:
-            self._url.query.setdefault('rabbit_transient_queues_ttl', str(REPLY_QUEUE_SECONDS))
-        self._transport = api.open_transport(conf, self._url)
 
     def ping(self, host: str, deadline: float) -> Pong:
         """Return who answers within ``deadline`` seconds."""
@@ -137,53 +117,9 @@ class Client:
         return self._understood(host, lambda: tuple(map(Run.from_dict, answer['runs'])))
 
     def _understood(self, host: str, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except (ReportFormatError, LookupError, TypeError, ValueError) as error:
-            reason = f'{type(error).__name__}: {api.first_line(error)}'
-            raise IncompatibleAgentError(
-                f'the answer of the agent of {host} cannot be understood ({reason})'
-            ) from error
+        return self.understood(peer.agent(host), read)
 
     def _ask(
-        self,
-        host: str,
-        method: str,
-        deadline: float,
-        *,
-        versions: Sequence[str] = NEW,
-        monitor: int | None = None,
-        **arguments: Any,
+        self, host: str, method: str, deadline: float, *, versions: Sequence[str] = NEW, **more: Any
     ) -> Any:
-        question = Question(self._transport, self._url, host, deadline, monitor)
-        answers: queue.SimpleQueue[tuple[Any, NestedAgentError | None]] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                answers.put((question.run(method, versions, arguments), None))
-            except RPCError as error:
-                answers.put((None, error))
-            except Exception as error:  # noqa: BLE001  # handed to the caller's thread
-                answers.put((None, RemoteError(f'{type(error).__name__}: {api.first_line(error)}')))
-
-        # Without a broker a call ignores its own timeout, and cannot be interrupted.
-        threading.Thread(target=work, name='rpc-client', daemon=True).start()
-        try:
-            answer, failure = answers.get(timeout=deadline)
-        except queue.Empty:
-            failure = question.late()
-        if failure:
-            raise failure
-        return answer
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Take leave of the broker; returns after ``timeout`` seconds at the latest."""
-        thread = threading.Thread(target=self._transport.cleanup, name='rpc-close', daemon=True)
-        thread.start()
-        thread.join(timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        return self.ask(peer.agent(host), method, deadline, versions=versions, **more)

@@ -1,4 +1,4 @@
-"""The answers to requests, and what becomes of requests that have none."""
+"""The agent's answers to requests."""
 
 import logging
 import threading
@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import oslo_messaging
 from oslo_config import cfg
-from oslo_messaging.rpc import dispatcher as rpc_dispatcher
 from pbr import version
 
 from nested_agent.exceptions import (
@@ -20,7 +18,7 @@ from nested_agent.exceptions import (
 )
 from nested_agent.model import ConditionType, Report, to_plain
 from nested_agent.rpc import api, arguments
-from nested_agent.rpc.call_monitor import CallMonitor
+from nested_agent.rpc.guard import expected
 from nested_agent.rpc.seldom import Seldom
 
 LOG = logging.getLogger(__name__)
@@ -182,42 +180,6 @@ class Endpoint:
             return {'runs': to_plain(self._agent.history()[:limit])}
 
 
-class Guard:
-    """Stands before oslo.messaging's dispatcher: a bad request is refused in one quiet line.
-
-    The dispatcher alone logs a traceback for each, and sends the request's own text back.
-    """
-
-    def __init__(self, dispatcher: Any, host: str) -> None:
-        self._dispatcher = dispatcher
-        self._host = host
-
-    def dispatch(self, incoming: Any) -> Any:
-        """Return the answer; raises ExpectedException, which is sent and not logged."""
-        watch = getattr(incoming, 'stopwatch', None)
-        received = time.monotonic() - (watch.elapsed() if watch else 0.0)
-        message = incoming.message
-        version = message.get('version', api.FIRST) if isinstance(message, dict) else None
-        # Nothing a caller says of itself is used.
-        monitor = CallMonitor(incoming, received)
-        incoming.ctxt = {'received': received, 'version': version, 'monitor': monitor}
-        # The dispatcher's own call monitor stays out of it.
-        incoming.client_timeout = None
-        try:
-            return self._dispatcher.dispatch(incoming)
-        except rpc_dispatcher.ExpectedException:
-            raise
-        except (oslo_messaging.NoSuchMethod, oslo_messaging.UnsupportedVersion) as error:
-            refusal: NestedAgentError = api.UnsupportedVersionError(
-                f'{self._host} speaks version {api.VERSION}: {api.first_line(error)}'
-            )
-        except Exception as error:  # noqa: BLE001  # whatever the request provokes; told to it
-            refusal = api.MalformedRequestError(f'{type(error).__name__}: {api.first_line(error)}')
-        LOG.warning('an RPC request was refused (%s)', type(refusal).__name__)
-        LOG.debug('refused: %s', refusal)
-        raise _expected(refusal)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what goes wrong while answering into a failure the caller is told."""
@@ -232,12 +194,4 @@ def _told() -> Iterator[None]:
         failure = api.AgentFailureError(f'{type(error).__name__}: {api.first_line(error)}')
     else:
         return
-    raise _expected(failure)
-
-
-def _expected(error: NestedAgentError) -> Any:
-    # ExpectedException takes the error that is being handled; from None: no other goes with it.
-    try:
-        raise error from None
-    except NestedAgentError:
-        return rpc_dispatcher.ExpectedException()
+    raise expected(failure)

@@ -1,4 +1,4 @@
-"""One question to one agent, from the broker's side: whom it reaches, and what no answer means."""
+"""One question to one peer, from the broker's side: whom it reaches, and what no answer means."""
 
 import contextlib
 import time
@@ -18,10 +18,8 @@ from nested_agent.exceptions import (
     RemoteNotPermittedError,
     RPCError,
 )
-from nested_agent.rpc import api
-
-#: How the drivers are called that have queues to look at.
-RABBIT = ('rabbit', 'kombu')
+from nested_agent.rpc import api, queues
+from nested_agent.rpc.peer import Peer
 
 NOT_SPOKEN = ('UnsupportedVersionError', 'UnsupportedVersion', 'NoSuchMethod')
 TIMED_OUT = ('VerificationTimeoutError',)
@@ -35,18 +33,18 @@ REFUSED = {
 
 
 class Question:
-    """One question to one host, asked on a thread of its own.
+    """One question to one peer, asked on a thread of its own.
 
-    :param monitor: seconds without a sign of life after which the agent is given up; None: what is
+    :param monitor: seconds without a sign of life after which the peer is given up; None: what is
         asked does not take long, and changes nothing
     """
 
     def __init__(
-        self, transport: Any, url: Any, host: str, deadline: float, monitor: int | None = None
+        self, transport: Any, url: Any, peer: Peer, deadline: float, monitor: int | None = None
     ) -> None:
         self._transport = transport
         self._url = url
-        self._host = host
+        self._peer = peer
         self._deadline = deadline
         self._monitor = monitor
         self._end = time.monotonic() + deadline
@@ -59,20 +57,20 @@ class Question:
         if not self._connected:
             return NoBrokerError(f'no broker: {api.brokers(self._url)} {within}')
         if self._monitor is None or not self._asked:
-            return NoAnswerError(f'the agent of {self._host} {within}')
+            return NoAnswerError(f'{self._peer.name} {within}')
         if time.monotonic() < self._end:
             within = f'gave no sign of life for {self._monitor} s'
         return NoAnswerError(
-            f'the agent of {self._host} {within}; what was asked for may have been done, or still '
-            f'be: "nested-agentctl history {self._host}" tells'
+            f'{self._peer.name} {within}; what was asked for may have been done, or still be: '
+            f'{self._peer.afterwards}'
         )
 
     def run(self, method: str, versions: Sequence[str], arguments: dict[str, Any]) -> Any:
-        """Return the answer, in the first of the versions that the agent speaks.
+        """Return the answer, in the first of the versions that the peer speaks.
 
         :raises RPCError: and only its subclasses
         """
-        if self._url.transport in RABBIT:
+        if self._url.transport in queues.RABBIT:
             self._look()
         self._connected = True
         *better, last = versions
@@ -85,7 +83,9 @@ class Question:
         left = max(self._end - time.monotonic(), 0.1)
         client = oslo_messaging.get_rpc_client(
             self._transport,
-            api.target(self._host, version),
+            oslo_messaging.Target(
+                topic=self._peer.topic, version=version, server=self._peer.server
+            ),
             timeout=left,
             call_monitor_timeout=self._monitor,
             retry=0,
@@ -97,63 +97,46 @@ class Question:
         except oslo_messaging.MessagingTimeout:
             raise self.late() from None
         except oslo_messaging.MessageUndeliverable:
-            raise self._no_agent() from None
+            raise self._no_peer() from None
         except oslo_messaging.MessageDeliveryFailure as error:
             raise self._no_broker(error) from None
         except Exception as error:
             raise self._failed(error, version) from error
 
     def _look(self) -> None:
-        """Connect, and see whether anybody reads the queue of the host.
+        """Connect, and see whether anybody reads the queue.
 
-        A call cannot tell: it waits for ever for a broker, and for its timeout where there is no
-        agent. oslo.messaging has no public way to ask; this is the connection the call then uses.
+        A call cannot tell: it waits for ever for a broker, and for its timeout where nobody is.
         """
-        # Every broker of a cluster gets one try.
-        tries = max(len(self._url.hosts) - 1, 0)
         try:
-            with self._transport._driver._get_connection(retry=tries) as context:
-                self._connected = True
-                # Its heartbeats come from another thread.
-                with context.connection._connection_lock:
-                    self._look_at_queue(context.connection.connection)
-        except RPCError:
-            raise
+            readers = queues.readers(self._transport, self._url, self._peer.queue, self._found)
         except Exception as error:
             raise self._no_broker(error) from error
+        if not readers:
+            raise self._no_peer()
 
-    def _look_at_queue(self, connection: Any) -> None:
-        channel = connection.channel()
-        try:
-            queue_name = f'{api.TOPIC}.{self._host}'
-            if channel.queue_declare(queue=queue_name, passive=True).consumer_count == 0:
-                raise self._no_agent()
-            channel.close()
-        except connection.channel_errors as error:
-            if getattr(error, 'code', None) == 404:  # AMQP: not found
-                raise self._no_agent() from None
-            raise
+    def _found(self) -> None:
+        self._connected = True
 
     def _no_broker(self, error: Exception) -> RPCError:
         return NoBrokerError(f'no broker: {api.brokers(self._url)}: {api.first_line(error)}')
 
-    def _no_agent(self) -> RPCError:
+    def _no_peer(self) -> RPCError:
         return NoSuchAgentError(
-            f'no agent answers for {self._host}: the broker {api.brokers(self._url)} knows of none'
+            f'{self._peer.absent}: the broker {api.brokers(self._url)} knows of none'
         )
 
     def _failed(self, error: Any, version: str) -> RPCError:
-        # What the agent raised: a RemoteError that tells the class, or, of a built-in class or
+        # What the peer raised: a RemoteError that tells the class, or, of a built-in class or
         # within one process, the error itself.
         name = getattr(error, 'exc_type', type(error).__name__.removesuffix('_Remote'))
         text = api.first_line(getattr(error, 'value', error), api.SENTENCE_LENGTH)
         if name in NOT_SPOKEN:
             return IncompatibleAgentError(
-                f'the agent of {self._host} does not speak version {version} of the '
-                f'interface: {text}'
+                f'{self._peer.name} does not speak version {version} of the interface: {text}'
             )
         if name in TIMED_OUT:
-            return NoAnswerError(f'the agent of {self._host}: {text}')
+            return NoAnswerError(f'{self._peer.name}: {text}')
         if name in REFUSED:
-            return REFUSED[name](f'the agent of {self._host} refuses: {text}')
-        return RemoteError(f'the agent of {self._host} failed: {name}: {text}')
+            return REFUSED[name](f'{self._peer.name} refuses: {text}')
+        return RemoteError(f'{self._peer.name} failed: {name}: {text}')
