@@ -34,7 +34,7 @@ ALLOWED = {
         'report',
         'verify',
     },
-    'reporting': {'durable', 'exceptions', 'model'},
+    'reporting': {'durable', 'exceptions', 'model', 'rpc'},
     'conf': {'exceptions', 'policy', 'remediation'},
     'local': {
         'conf',
@@ -56,6 +56,8 @@ ALLOWED = {
     'mending': {'exceptions', 'model'},
     'agent': {'exceptions', 'mending', 'model', 'watch'},
     'rpc': {'exceptions', 'model'},
+    'lifecycle': {'exceptions', 'sd_notify'},
+    'collector': {'conf', 'exceptions', 'model', 'rpc', 'sd_notify'},
     'service': {
         'agent',
         'conf',
@@ -72,9 +74,11 @@ ALLOWED = {
     'cmd': {
         'agent',
         'bootstrap',
+        'collector',
         'conf',
         'drivers',
         'exceptions',
+        'lifecycle',
         'local',
         'model',
         'node',
@@ -160,7 +164,7 @@ class LayeringTest(base.BaseTestCase):
 
     def test_only_conf_and_cmd_know_oslo_config_options(self):
         # service reads the options that a reload may change.
-        allowed = {'conf', 'cmd', 'local', 'service'}
+        allowed = {'collector', 'conf', 'cmd', 'local', 'service'}
         for path in files():
             names = set(imports(ast.parse(path.read_text())))
             # node/ evaluates *nova's* options with oslo.config; it never sees ours.
@@ -176,3 +180,19 @@ class LayeringTest(base.BaseTestCase):
             if name in ('nested_agent.proof.prove', 'nested_agent.proof.machine')
         }
         self.assertEqual({'cmd/prove.py', 'proof/__main__.py'}, found)
+
+    def test_only_the_collector_needs_its_extra(self):
+        """The agent and nested-agentctl have none of it installed."""
+        extra = {'alembic', 'oslo_db', 'pymysql', 'sqlalchemy'}
+        wrong = []
+        for path in files():
+            for name in imports(ast.parse(path.read_text())):
+                wrong += [
+                    f'{path.relative_to(PACKAGE)} imports {name}'
+                    for _ in extra & {name.split('.')[0]}
+                    if room(path) != 'collector'
+                ]
+                if name.startswith('nested_agent.collector') and room(path) != 'collector':
+                    wrong.append(f'{path.relative_to(PACKAGE)} imports {name}')
+        commands = ('cmd/collector.py', 'cmd/collector_manage.py', 'conf/collector.py')
+        self.assertEqual([], [each for each in wrong if not each.startswith(commands)])

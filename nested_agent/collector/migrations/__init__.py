@@ -1,0 +1,1 @@
+"""What changes the schema, for alembic; run by ``nested-collector-manage db sync``."""

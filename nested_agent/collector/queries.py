@@ -1,0 +1,168 @@
+"""What is read: lists of nodes and events by the page, and how many there are of what."""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from nested_agent.collector.tables import EVENTS, NODES, REPORTS
+from nested_agent.rpc import fleet
+
+Row = dict[str, Any]
+
+#: Columns of a list; the others only say how reports are ordered.
+LISTED = (
+    NODES.c.host,
+    NODES.c.state,
+    NODES.c.reasons,
+    NODES.c.vendor,
+    NODES.c.kernel,
+    NODES.c.release,
+    NODES.c.schema_version,
+    NODES.c.since,
+    NODES.c.seen,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """Some of what there is.
+
+    :ivar marker: what to ask for the next page with; None: there is none
+    """
+
+    rows: tuple[Row, ...]
+    marker: Any
+
+
+class Queries:
+    """The database as those see it who ask; from several threads.
+
+    Every method raises oslo_db.exception.DBError or sqlalchemy.exc.SQLAlchemyError where the
+    database does not answer.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def nodes(
+        self,
+        now: float,
+        down_time: float,
+        *,
+        states: Sequence[str] = (),
+        reasons: Sequence[str] = (),
+        marker: str | None = None,
+        limit: int = fleet.PAGE,
+    ) -> Page:
+        """Return nodes by name, after the one named by ``marker``.
+
+        :param now: seconds since the epoch; nodes not seen for ``down_time`` seconds are down
+        :param states: only those in one of these; none: in any
+        :param reasons: only those with one of these
+        """
+        chosen = sa.select(*LISTED).order_by(NODES.c.host).limit(limit + 1)
+        if marker is not None:
+            chosen = chosen.where(NODES.c.host > marker)
+        if states:
+            chosen = chosen.where(_in_states(states, now - down_time))
+        if reasons:
+            chosen = chosen.where(
+                sa.or_(
+                    *(NODES.c.reasons.contains(f' {each} ', autoescape=True) for each in reasons)
+                )
+            )
+        with self._engine.connect() as connection:
+            found = connection.execute(chosen).all()
+        rows = tuple(_node(row._asdict(), now, down_time) for row in found[:limit])
+        return Page(rows, rows[-1]['host'] if len(found) > limit else None)
+
+    def node(self, host: str, now: float, down_time: float) -> Row | None:
+        """Return all that is known of a node, with its last report; None if nothing is."""
+        chosen = sa.select(*LISTED, NODES.c.booted, REPORTS.c.text)
+        chosen = chosen.join_from(NODES, REPORTS, NODES.c.host == REPORTS.c.host)
+        with self._engine.connect() as connection:
+            row = connection.execute(chosen.where(NODES.c.host == host)).one_or_none()
+        if row is None:
+            return None
+        found = row._asdict()
+        text = found.pop('text')
+        return {**_node(found, now, down_time), 'report': json.loads(text)}
+
+    def summary(self, now: float, down_time: float) -> Row:
+        """Return how many nodes there are, by state, reason, vendor and release.
+
+        A node that is down counts by none of the others: what it said may not be so any more.
+        """
+        alive = NODES.c.seen >= now - down_time
+        by = (NODES.c.state, NODES.c.reasons, NODES.c.vendor, NODES.c.release)
+        number = sa.func.count().label('number')
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(*by, number).where(alive).group_by(*by)).all()
+            down = connection.execute(
+                sa.select(number).select_from(NODES).where(sa.not_(alive))
+            ).scalar_one()
+        counts: Mapping[str, collections.Counter[str]] = {
+            name: collections.Counter() for name in ('states', 'reasons', 'vendors', 'releases')
+        }
+        for row in rows:
+            counts['states'][row.state] += row.number
+            counts['vendors'][row.vendor or 'none'] += row.number
+            counts['releases'][row.release or 'unknown'] += row.number
+            for reason in row.reasons.split():
+                counts['reasons'][reason] += row.number
+        if down:
+            counts['states'][fleet.DOWN] = down
+        total = sum(counts['states'].values())
+        return {'nodes': total, **{name: dict(each) for name, each in counts.items()}}
+
+    def events(
+        self,
+        *,
+        host: str | None = None,
+        kind: str | None = None,
+        since: float | None = None,
+        marker: int | None = None,
+        limit: int = fleet.PAGE,
+    ) -> Page:
+        """Return events, the last first, before the one named by ``marker``.
+
+        :param since: seconds since the epoch: none that is older
+        """
+        chosen = sa.select(EVENTS).order_by(EVENTS.c.id.desc()).limit(limit + 1)
+        if marker is not None:
+            chosen = chosen.where(EVENTS.c.id < marker)
+        if host is not None:
+            chosen = chosen.where(EVENTS.c.host == host)
+        if kind is not None:
+            chosen = chosen.where(EVENTS.c.kind == kind)
+        if since is not None:
+            chosen = chosen.where(EVENTS.c.time >= since)
+        with self._engine.connect() as connection:
+            found = connection.execute(chosen).all()
+        rows = tuple(row._asdict() for row in found[:limit])
+        return Page(rows, rows[-1]['id'] if len(found) > limit else None)
+
+
+def _in_states(states: Sequence[str], cutoff: float) -> sa.ColumnElement[bool]:
+    alive = NODES.c.seen >= cutoff
+    told = sa.and_(alive, NODES.c.state.in_([each for each in states if each != fleet.DOWN]))
+    return sa.or_(told, sa.not_(alive)) if fleet.DOWN in states else told
+
+
+def _node(row: Row, now: float, down_time: float) -> Row:
+    """Return a node as it is told: one that is down is nothing else."""
+    reasons = row['reasons'].split()
+    age = max(now - row['seen'], 0.0)
+    down = age > down_time
+    return {
+        **row,
+        'state': fleet.DOWN if down else row['state'],
+        'reported': row['state'],
+        'reasons': reasons,
+        'since': row['seen'] if down else row['since'],
+        'age': age,
+    }

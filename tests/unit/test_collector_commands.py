@@ -1,0 +1,70 @@
+"""What the commands about the fleet show, whatever the collector answers."""
+
+import argparse
+import io
+from unittest import mock
+
+from oslotest import base
+
+from nested_agent.cmd import node_list, node_show, node_summary, tables
+
+NODE = {
+    'host': 'node1', 'state': 'down', 'reported': 'drifted', 'reasons': ['Disabled', 'QEMU'],
+    'vendor': 'amd', 'kernel': '6.1.0', 'release': '0.1.0', 'since': 5.0, 'seen': 5.0, 'age': 600.0,
+    'booted': 1.0, 'schema_version': '1.1',
+}  # fmt: skip
+FORMAT = {'max_width': 0, 'fit_width': False, 'print_empty': False, 'columns': []}
+
+
+def table(names, rows, width=0):
+    out = io.StringIO()
+    arguments = argparse.Namespace(**{**FORMAT, 'max_width': width})
+    tables.Table().emit_list(names, rows, out, arguments)
+    return out.getvalue()
+
+
+class TableTest(base.BaseTestCase):
+    def test_many_rows_look_like_few(self):
+        rows = [node_list._row({**NODE, 'host': 'x' * each + '\x1b'}) for each in range(30)]
+        for width in (0, 300):
+            few = table(node_list.LONG, rows, width)
+            with mock.patch.object(tables, 'MANY', 10):
+                self.assertEqual(few, table(node_list.LONG, rows, width))
+        self.assertNotIn('\x1b', few)
+
+    def test_a_row_may_lack_anything(self):
+        self.assertIn('| -', table(node_list.LONG, [node_list._row({'reasons': 7})]))
+
+
+class SummaryTest(base.BaseTestCase):
+    def test_states_have_their_order_and_the_rest_is_by_number(self):
+        counts = {'down': 9, 'drifted': 1, 'novel': 5, 'compliant': 3}
+        self.assertEqual(
+            ['compliant', 'drifted', 'down', 'novel'], node_summary._ordered('states', counts)
+        )
+        self.assertEqual(
+            ['down', 'novel', 'compliant', 'drifted'], node_summary._ordered('reasons', counts)
+        )
+
+
+class ShowTest(base.BaseTestCase):
+    def shown(self, report):
+        client = mock.MagicMock()
+        client.__enter__.return_value.node.return_value = {**NODE, 'report': report}
+        command = node_show.NodeShow(mock.Mock(), argparse.Namespace())
+        with mock.patch.object(node_show.NodeShow, 'collector', return_value=client):
+            names, values = command.take_action(argparse.Namespace(timeout=1.0, host='node1'))
+        out = io.StringIO()
+        node_show.NodeTable().emit_one(names, values, out, argparse.Namespace(**FORMAT))
+        return out.getvalue()
+
+    def test_whatever_the_report_is(self):
+        conditions = [{'type': 'New\x1b[2J', 'status': ['x'], 'reason': None}, 7]
+        for report in (
+            None, [], {}, {'conditions': 7, 'plan': {}, 'policy': [1]},
+            {'conditions': conditions, 'plan': [{'kind': {}}, None], 'time': '\x1b[2J'},
+        ):  # fmt: skip
+            out = self.shown(report)
+            self.assertTrue(out.startswith('node1: DOWN since 1970-01-01 00:00:05Z; it last was'))
+            self.assertIn('(600 s ago)', out)
+            self.assertNotIn('\x1b', out)

@@ -1,0 +1,297 @@
+"""The database, as SQLite: what is written, read and deleted."""
+
+import threading
+import time
+from pathlib import Path
+from unittest import mock
+
+import fixtures
+import sqlalchemy as sa
+from alembic import autogenerate
+from alembic.runtime import migration
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslotest import base
+
+from nested_agent.collector import database, writer
+from nested_agent.collector.node import Kind
+from nested_agent.collector.queries import Queries
+from nested_agent.collector.store import Store
+from nested_agent.collector.tables import METADATA
+from nested_agent.conf import collector
+from nested_agent.exceptions import ConfigurationError
+from tests.unit.test_collector_node import told
+
+DOWN = 180.0
+MOST = 1000
+DEADLINE = 120
+
+
+def conf(url):
+    found = cfg.ConfigOpts()
+    collector.register(found)
+    database.register_opts(found)
+    found([])
+    found.set_override('connection', url, group='database')
+    return found
+
+
+class StoreCase(base.BaseTestCase):
+    def setUp(self):
+        super().setUp()
+        directory = Path(self.useFixture(fixtures.TempDir()).path)
+        self.conf = conf(f'sqlite:///{directory}/x.sqlite')
+        self.engine = database.connect(self.conf)
+        self.addCleanup(self.engine.dispose)
+        database.sync(self.engine)
+        self.store = Store(self.engine)
+        self.queries = Queries(self.engine)
+
+    def write(self, *digests, most=MOST):
+        batch: dict[str, list[object]] = {}
+        for each in digests:
+            batch.setdefault(each.host, []).append(each)
+        return self.store.write(batch, DOWN, most)
+
+    def hosts(self, now=100.0, **how):
+        return [row['host'] for row in self.queries.nodes(now, DOWN, **how).rows]
+
+    def kinds(self):
+        return [row['kind'] for row in self.queries.events().rows]
+
+
+class SchemaTest(StoreCase):
+    def test_the_migrations_make_the_tables(self):
+        with self.engine.connect() as connection:
+            context = migration.MigrationContext.configure(connection)
+            self.assertEqual([], autogenerate.compare_metadata(context, METADATA))
+
+    def test_it_is_checked(self):
+        database.check(self.engine)
+        database.sync(self.engine)
+        database.check(self.engine)
+        with self.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = 'future'"))
+        for function in (database.check, database.sync):
+            error = self.assertRaises(database.SchemaError, function, self.engine)
+            self.assertIn('a later release', str(error))
+
+    def test_none_yet(self):
+        empty = database.connect(conf('sqlite://'))
+        error = self.assertRaises(database.SchemaError, database.check, empty)
+        self.assertIn('nested-collector-manage db sync', str(error))
+
+    def test_a_url_that_cannot_be_used(self):
+        for url in ('nonsense', 'oracle+what://u:s3cret@h/d', 'mysql+pymysql://u:s3cret@h:x/d'):
+            error = self.assertRaises(ConfigurationError, database.connect, conf(url))
+            self.assertIn('[database] connection', str(error))
+            self.assertNotIn('s3cret', str(error))
+
+
+class WriteTest(StoreCase):
+    def test_it_is_kept_and_read(self):
+        self.write(told(1, 10.0), told(2, 11.0, state='compliant', conditions=[]))
+        (row,) = self.queries.nodes(20.0, DOWN).rows
+        self.assertEqual(
+            ('node1', 'compliant', [], 'amd', '6.1.0', 11.0, 11.0, 9.0),
+            tuple(row[name] for name in (
+                'host', 'state', 'reasons', 'vendor', 'kernel', 'since', 'seen', 'age',
+            )),
+        )  # fmt: skip
+        node = self.queries.node('node1', 20.0, DOWN)
+        self.assertEqual(2, node['report']['sequence'])
+        self.assertIsNone(self.queries.node('node2', 20.0, DOWN))
+        newest, oldest = self.queries.events().rows
+        self.assertEqual(('drifted', 'compliant'), (newest['before'], newest['after']))
+        self.assertEqual((None, 'drifted'), (oldest['before'], oldest['after']))
+
+    def test_duplicates_and_old_ones_change_nothing(self):
+        self.write(told(5, 10.0))
+        before = self.queries.node('node1', 20.0, DOWN)
+        for number in (5, 4, 1, 5):
+            self.write(told(number, 10.0, state='compliant' if number < 5 else 'drifted'))
+        self.assertEqual(before, self.queries.node('node1', 20.0, DOWN))
+        self.assertEqual(['state'], self.kinds())
+
+    def test_too_many_nodes(self):
+        self.write(*(told(1, 10.0, host=f'node{each}') for each in range(3)))
+        written = self.write(*(told(2, 11.0, host=f'node{each}') for each in range(6)), most=4)
+        self.assertEqual(('node4', 'node5'), written.refused)
+        self.assertEqual(4, len(self.hosts()))
+        self.assertEqual(2, self.queries.node('node0', 20.0, DOWN)['report']['sequence'])
+
+    def test_names_are_exact(self):
+        self.write(*(told(1, 10.0, host=host) for host in ('Node1', 'node1', 'node1.x', '%', '_')))
+        self.assertEqual(['%', 'Node1', '_', 'node1', 'node1.x'], self.hosts())
+
+    def test_events_have_a_quota(self):
+        self.store = Store(self.engine, writer.Quota(3))
+        for number in range(10):
+            written = self.write(told(number, 10.0, state=f'state-{"ab"[number % 2]}'))
+        self.assertEqual(3, len(self.kinds()))
+        self.assertEqual(('node1',), written.untold)
+        self.write(told(11, 10.0 + writer.HOUR, state='state-c'))
+        self.assertEqual(5, len(self.kinds()))
+
+    def test_two_writers(self):
+        """Each gets half of the reports, in its own order: the last counts."""
+        numbers = list(range(1, 41))
+        halves = (numbers[::2], numbers[1::2])
+        errors = []
+
+        def work(half):
+            store = Store(self.engine)
+            try:
+                for number in half:
+                    batch = {
+                        f'node{each}': [told(number, 10.0 + number, host=f'node{each}')]
+                        for each in range(5)
+                    }
+                    store.write(batch, DOWN, MOST)
+            except Exception as error:  # noqa: BLE001
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(half,)) for half in halves]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+        self.assertEqual([], errors)
+        for host in self.hosts():
+            self.assertEqual(40, self.queries.node(host, 60.0, DOWN)['report']['sequence'])
+        self.assertEqual(5 * ['state'], self.kinds())
+
+    def test_what_is_too_old(self):
+        self.write(told(1, 10.0), told(1, 500.0, host='node2'))
+        self.assertEqual(1, self.store.forget(100.0, 400.0))
+        self.assertEqual(['node2'], self.hosts(500.0))
+        self.assertIsNone(self.queries.node('node1', 500.0, DOWN))
+        forgotten, state = self.queries.events().rows
+        self.assertEqual((Kind.FORGOTTEN, 'node1'), (forgotten['kind'], forgotten['host']))
+        self.assertEqual(('state', 'node2'), (state['kind'], state['host']))
+
+
+class ReadTest(StoreCase):
+    def setUp(self):
+        super().setUp()
+        fine = {'state': 'compliant', 'conditions': []}
+        other = [{'type': 'VirtType', 'status': 'False', 'reason': 'QEMU'}]
+        self.write(
+            told(1, 100.0, host='a', **fine),
+            told(1, 100.0, host='b'),
+            told(1, 100.0, host='c', driver='intel', state='blocked', conditions=other),
+            told(1, 1.0, host='d', **fine),
+        )
+
+    def test_filters(self):
+        for how, hosts in (
+            ({}, 'abcd'),
+            ({'states': ['compliant']}, 'a'),
+            ({'states': ['down']}, 'd'),
+            ({'states': ['down', 'blocked']}, 'cd'),
+            ({'reasons': ['QEMU']}, 'c'),
+            ({'reasons': ['NotInstalled']}, 'b'),
+            ({'reasons': ['Not']}, ''),
+            ({'reasons': ['%']}, ''),
+            ({'reasons': ['QEMU', 'Disabled']}, 'bc'),
+            ({'states': ['nonesuch']}, ''),
+        ):
+            self.assertEqual(list(hosts), self.hosts(200.0, **how), how)
+
+    def test_pages(self):
+        found, marker = [], None
+        for _ in range(2):
+            page = self.queries.nodes(200.0, DOWN, marker=marker, limit=2)
+            found += [row['host'] for row in page.rows]
+            marker = page.marker
+        self.assertEqual((list('abcd'), None), (found, marker))
+        page = self.queries.events(limit=3)
+        rest = self.queries.events(limit=3, marker=page.marker)
+        self.assertEqual((3, 1, None), (len(page.rows), len(rest.rows), rest.marker))
+
+    def test_down(self):
+        row = self.queries.nodes(200.0, DOWN, states=['down']).rows[0]
+        self.assertEqual(('down', 'compliant', 1.0), (row['state'], row['reported'], row['since']))
+
+    def test_summary(self):
+        self.assertEqual(
+            {
+                'nodes': 4,
+                'states': {'compliant': 1, 'drifted': 1, 'blocked': 1, 'down': 1},
+                'reasons': {'Disabled': 1, 'NotInstalled': 1, 'QEMU': 1},
+                'vendors': {'amd': 2, 'intel': 1},
+                'releases': {'0.1.0': 3},
+            },
+            self.queries.summary(200.0, DOWN),
+        )
+
+    def test_events(self):
+        self.assertEqual(1, len(self.queries.events(host='b').rows))
+        self.assertEqual(3, len(self.queries.events(since=50.0).rows))
+        self.assertEqual(4, len(self.queries.events(kind='state').rows))
+        self.assertEqual((), self.queries.events(kind='reboot').rows)
+
+
+class WriterTest(StoreCase):
+    def setUp(self):
+        super().setUp()
+        self.failures: list[BaseException] = []
+        for name, value in (('GATHER_SECONDS', 0.01), ('FIRST_PAUSE', 0.01)):
+            self.useFixture(fixtures.MonkeyPatch(f'nested_agent.collector.writer.{name}', value))
+        self.writer = writer.Writer(
+            self.store, lambda: collector.options(self.conf), self.failures.append
+        )
+        self.addCleanup(self.writer.stop, DEADLINE)
+
+    def wait_for(self, hosts):
+        end = time.monotonic() + DEADLINE
+        while self.hosts() != hosts:
+            self.assertLess(time.monotonic(), end, self.hosts())
+            time.sleep(0.01)
+
+    def test_it_writes_and_what_is_left_at_the_end(self):
+        self.writer.start()
+        self.writer.add(told(1, time.time()))
+        self.wait_for(['node1'])
+        self.writer.add(told(1, time.time(), host='node2'))
+        self.writer.stop(DEADLINE)
+        self.assertEqual(['node1', 'node2'], self.hosts())
+
+    def test_the_database_gone_and_back(self):
+        write, tries = self.store.write, []
+
+        def gone(*arguments):
+            tries.append(1)
+            if len(tries) < 5:
+                raise db_exception.DBConnectionError('gone')
+            return write(*arguments)
+
+        self.store.write = gone
+        self.writer.start()
+        for number in range(1, 100):
+            self.writer.add(told(number, time.time()))
+        self.wait_for(['node1'])
+        self.writer.stop(DEADLINE)
+        self.assertEqual(99, self.queries.node('node1', 20.0, DOWN)['report']['sequence'])
+
+    def test_one_that_cannot_be_kept_does_not_stand_in_the_way(self):
+        write = self.store.write
+
+        def poisoned(batch, *arguments):
+            if 'node2' in batch:
+                raise db_exception.DBDataError('too long')
+            return write(batch, *arguments)
+
+        self.store.write = poisoned
+        for host in ('node1', 'node2', 'node3'):
+            self.writer.add(told(1, time.time(), host=host))
+        self.writer.start()
+        self.wait_for(['node1', 'node3'])
+        self.assertEqual([], self.failures)
+
+    def test_a_defect_ends_it(self):
+        with mock.patch.object(self.store, 'forget', side_effect=RuntimeError('a defect')):
+            self.writer.start()
+            self.writer.add(told(1, time.time()))
+            self.writer._thread.join(DEADLINE)
+        self.assertIn('a defect', str(self.failures[0]))
