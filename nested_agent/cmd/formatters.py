@@ -8,40 +8,32 @@ from typing import Any, TextIO
 from cliff.formatters import base
 
 from nested_agent.cmd import action_rows
-from nested_agent.cmd.tables import Table, moment, printable
+from nested_agent.cmd.tables import WholeTable, moment, printable
 from nested_agent.model import Action, Pause, Remediation
 
 CONDITION_COLUMNS = ('type', 'status', 'reason', 'message')
 
 
-class ReportTable(Table):
+class ReportTable(WholeTable):
     """The state in a line, the conditions in a table, then what would be done in another.
 
     Below them: whether fixes are paused, and what was done last.
     """
 
-    def emit_one(
-        self,
-        column_names: Sequence[str],
-        data: Sequence[Any],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
+    def show(
+        self, thing: Mapping[str, Any], stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
-        """Write the report; a choice of columns is shown the common way, field by field."""
-        report = dict(zip(column_names, data, strict=True))
-        if parsed_args.columns:
-            super().emit_one(column_names, data, stdout, parsed_args)
-            return
-        stdout.write(f'{printable(_headline(report))}\n')
-        for problem in (report['observation'] or {}).get('driver_problems', ()):
+        """Write the report."""
+        stdout.write(f'{printable(_headline(thing))}\n')
+        for problem in (thing['observation'] or {}).get('driver_problems', ()):
             stdout.write(f'{printable(problem)}\n')
-        self.emit_dicts(CONDITION_COLUMNS, report['conditions'], stdout, parsed_args)
-        if report['plan']:
+        self.emit_dicts(CONDITION_COLUMNS, thing['conditions'], stdout, parsed_args)
+        if thing['plan']:
             stdout.write('\nTo become compliant:\n')
-            plan = [action_rows.gist(Action.from_dict(each)) for each in report['plan']]
+            plan = [action_rows.gist(Action.from_dict(each)) for each in thing['plan']]
             self.emit_dicts(tuple(plan[0]), plan, stdout, parsed_args)
-        if report['remediation']:
-            told = list(_remediation(Remediation.from_dict(report['remediation'])))
+        if thing['remediation']:
+            told = list(_remediation(Remediation.from_dict(thing['remediation'])))
             stdout.write(''.join(f'\n{printable(line)}' for line in told) + '\n' * bool(told))
 
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from nested_agent.cmd import command, fleet, remote
 from nested_agent.cmd.formatters import CONDITION_COLUMNS
 from nested_agent.cmd.help_text import NO_ANSWER, epilog
-from nested_agent.cmd.tables import Table, moment, printable
+from nested_agent.cmd.tables import WholeTable, moment, printable
 
 #: What the collector found out itself, and what stands in the report.
 OWN = (
@@ -67,27 +67,19 @@ class NodeShow(fleet.Fleet, command.Command):
         return tuple(shown), tuple(shown.values())
 
 
-class NodeTable(Table):
+class NodeTable(WholeTable):
     """The node in two lines, its conditions in a table, then what would be done in another."""
 
-    def emit_one(
-        self,
-        column_names: Sequence[str],
-        data: Sequence[Any],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
+    def show(
+        self, thing: Mapping[str, Any], stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
-        """Write the node; a choice of columns is shown the common way, field by field."""
-        node = dict(zip(column_names, data, strict=True))
-        if parsed_args.columns:
-            super().emit_one(column_names, data, stdout, parsed_args)
-            return
-        stdout.write(f'{printable(_headline(node))}\n{printable(_about(node))}\n')
-        if node['conditions']:
-            self.emit_dicts(CONDITION_COLUMNS, node['conditions'], stdout, parsed_args)
-        if node['plan']:
+        """Write the node."""
+        stdout.write(f'{printable(_headline(thing))}\n{printable(_about(thing))}\n')
+        if thing['conditions']:
+            self.emit_dicts(CONDITION_COLUMNS, thing['conditions'], stdout, parsed_args)
+        if thing['plan']:
             stdout.write('\nTo become compliant:\n')
-            self.emit_dicts(PLAN, node['plan'], stdout, parsed_args)
+            self.emit_dicts(PLAN, thing['plan'], stdout, parsed_args)
 
 
 def _plain(value: object) -> object:

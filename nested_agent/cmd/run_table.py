@@ -8,29 +8,21 @@ from typing import Any, TextIO
 from cliff.formatters import base
 
 from nested_agent.cmd.action_rows import change
-from nested_agent.cmd.tables import Table, moment, printable
+from nested_agent.cmd.tables import WholeTable, moment, printable
 from nested_agent.model import Outcome
 
 COLUMNS = ('result', 'kind', 'target', 'before', 'after', 'message')
 
 
-class RunTable(Table):
+class RunTable(WholeTable):
     """What came of it in a line, then a row for each action."""
 
-    def emit_one(
-        self,
-        column_names: Sequence[str],
-        data: Sequence[Any],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
+    def show(
+        self, thing: Mapping[str, Any], stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
-        """Write the run; a choice of columns is shown the common way, field by field."""
-        run = dict(zip(column_names, data, strict=True))
-        if parsed_args.columns:
-            super().emit_one(column_names, data, stdout, parsed_args)
-            return
-        stdout.write(f'{printable(_headline(run))}\n')
-        rows = [_gist(Outcome.from_dict(each)) for each in run['outcomes']]
+        """Write the run."""
+        stdout.write(f'{printable(_headline(thing))}\n')
+        rows = [_gist(Outcome.from_dict(each)) for each in thing['outcomes']]
         if rows:
             self.emit_dicts(tuple(rows[0]), rows, stdout, parsed_args)
 

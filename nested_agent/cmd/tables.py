@@ -1,5 +1,6 @@
 """Tables for people: they fit the terminal, and nothing in them can speak to it."""
 
+import abc
 import argparse
 import datetime
 import shutil
@@ -52,6 +53,29 @@ class Table(table.TableFormatter):
         """Write some of what the dicts hold."""
         rows = [[each[name] for name in column_names] for each in data]
         self.emit_list(column_names, rows, stdout, parsed_args)
+
+
+class WholeTable(Table, abc.ABC):
+    """A thing that is more than one table; a choice of its columns is shown the common way."""
+
+    def emit_one(
+        self,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write it, or field by field what of it was chosen."""
+        if parsed_args.columns:
+            super().emit_one(column_names, data, stdout, parsed_args)
+        else:
+            self.show(dict(zip(column_names, data, strict=True)), stdout, parsed_args)
+
+    @abc.abstractmethod
+    def show(
+        self, thing: Mapping[str, Any], stdout: TextIO, parsed_args: argparse.Namespace
+    ) -> None:
+        """Write all of it for people."""
 
 
 class Moment(columns.FormattableColumn[float | None]):
