@@ -121,6 +121,7 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
             lambda: [Reports(self._writer.add)],
             Inline,
             PREFETCH,
+            all_taken=True,
         )
 
     def _answers(self) -> Listener:

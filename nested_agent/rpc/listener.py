@@ -30,6 +30,7 @@ class Listener:
     :param make_endpoints: makes what answers; called with oslo.messaging imported
     :param workers: takes the place of oslo.messaging's executor
     :param prefetch: messages that the broker sends us ahead of their turn; None: any number
+    :param all_taken: whether also what was taken while stopping is worked on
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Listener:
         make_endpoints: Callable[[], Sequence[object]],
         workers: Callable[[int], object],
         prefetch: int | None = None,
+        *,
+        all_taken: bool = False,
     ) -> None:
         self._conf = conf
         self._topic = topic
@@ -49,6 +52,7 @@ class Listener:
         self._make_endpoints = make_endpoints
         self._workers = workers
         self._prefetch = prefetch
+        self._all_taken = all_taken
         self._stopping = threading.Event()
         # A daemon: while the broker is down oslo.messaging cannot be interrupted.
         self._thread = threading.Thread(target=self._run, name='rpc', daemon=True)
@@ -98,6 +102,8 @@ class Listener:
             self._wake(transport)
             server.stop()
             server.wait()
+            if self._all_taken:
+                _work_on_the_rest(server)
         finally:
             transport.cleanup()
 
@@ -136,3 +142,14 @@ class Listener:
         client = oslo_messaging.get_rpc_client(transport, self._target(), retry=0)
         with contextlib.suppress(Exception):  # no broker: then there is nothing to wake
             client.cast({}, 'ping')
+
+
+def _work_on_the_rest(server: Any) -> None:
+    """Work on messages that oslo.messaging took from the broker and forgot.
+
+    Its listener, when it has ended, deletes its fanout queue; what the broker sends until it has
+    confirmed that is acknowledged, and stays in a list that nobody looks at.
+    """
+    listener = getattr(server.listener, '_poll_style_listener', None)
+    for incoming in getattr(listener, 'incoming', ()):
+        server._on_incoming([incoming])

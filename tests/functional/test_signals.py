@@ -10,7 +10,7 @@ DEADLINE = 120.0
 PROGRAM = """\
 import nested_agent.bootstrap
 import signal, threading, time
-from nested_agent.service import Signals
+from nested_agent.lifecycle import Signals
 
 def send():
     with open('/proc/self/stat') as stat:

@@ -60,10 +60,11 @@ class ShowTest(base.BaseTestCase):
 
     def test_whatever_the_report_is(self):
         conditions = [{'type': 'New\x1b[2J', 'status': ['x'], 'reason': None}, 7]
-        for report in (
+        reports: tuple[object, ...] = (
             None, [], {}, {'conditions': 7, 'plan': {}, 'policy': [1]},
             {'conditions': conditions, 'plan': [{'kind': {}}, None], 'time': '\x1b[2J'},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for report in reports:
             out = self.shown(report)
             self.assertTrue(out.startswith('node1: DOWN since 1970-01-01 00:00:05Z; it last was'))
             self.assertIn('(600 s ago)', out)
