@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from nested_agent.remediation.remediator import Remediator
 from nested_agent.remediation.schedule import Schedule
 from nested_agent.report import first
 from nested_agent.reporting import log, state_file
-from nested_agent.reporting.cast import Cast
+from nested_agent.reporting.channel import Channel
 
 LOG = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
 
     :param conf: our configuration, loaded
     :param make_server: makes the RPC server for a host name; None: standalone
-    :param cast: tells the collector of every report
+    :param channels: told of every report, besides the log, the state file and systemd
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         conf: Any,
         make_server: Callable[[str, Asked], Server] | None,
         root: Root | None = None,
-        cast: Cast | None = None,
+        channels: Sequence[Channel] = (),
     ) -> None:
         super().__init__()
         self._conf = conf
         self._make_server = make_server
-        self._cast = cast
+        self._channels = channels
         self._server: Server | None = None
         self._paths: set[str] = set()
         self._watchdog = sd_notify.watchdog_seconds()
@@ -92,7 +92,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         schedule = Schedule(remediator, lambda: remediation.options(conf))
         self.agent = Agent(
             self._verify,
-            (log.changes, self._store, self._tell_systemd, self._serve, *((cast,) if cast else ())),
+            (log.changes, self._store, self._tell_systemd, self._serve, *channels),
             lambda report: self._paths,
             lambda: self._timing,
             mending=Mending(remediator, schedule, _alive),
@@ -104,8 +104,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
 
     def start(self) -> None:
         """Begin to verify; returns at once."""
-        if self._cast:
-            self._cast.start()
+        for channel in self._channels:
+            channel.start()
         self._thread.start()
 
     def stop(self, graceful: bool = True) -> None:
@@ -122,8 +122,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
             self._thread.join(5 * self._conf.remediation.nova_timeout + TRANSACTION_SECONDS)
             if self._server:
                 self._server.stop(RPC_STOP_SECONDS)  # whoever asked for it is told
-        if self._cast:
-            self._cast.stop(RPC_STOP_SECONDS)
+        for channel in self._channels:
+            channel.stop(RPC_STOP_SECONDS)
         report = self.agent.report()
         if report:
             self._write(report, running=False)

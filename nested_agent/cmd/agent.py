@@ -14,6 +14,7 @@ from nested_agent.cmd import daemon
 from nested_agent.conf import load
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.reporting.cast import Cast, Sender
+from nested_agent.reporting.channel import Channel
 from nested_agent.rpc import server
 
 RELEASE = daemon.VERSION.release_string()
@@ -44,11 +45,14 @@ def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
     def make_server(host: str, asked: service.Asked) -> service.Server:
         return server.Server(conf, host, asked)
 
-    if not server.configured(conf):
+    channels: list[Channel] = []
+    remote = server.configured(conf)
+    if remote:
+        channels.append(Cast(Sender(conf, RELEASE), lambda: float(conf.agent.report_interval)))
+    else:
         LOG.info('no transport_url is set: standalone, nobody can ask by RPC')
-        return lifecycle.run(service.AgentService(conf, None), reload)
-    cast = Cast(Sender(conf, RELEASE), lambda: float(conf.agent.report_interval))
-    return lifecycle.run(service.AgentService(conf, make_server, cast=cast), reload)
+    agent = service.AgentService(conf, make_server if remote else None, channels=channels)
+    return lifecycle.run(agent, reload)
 
 
 COMMAND = daemon.Command(load.AGENT, ABOUT, _run)
