@@ -1,14 +1,11 @@
 """How a report is shown to people, and as CSV."""
 
 import argparse
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from cliff.formatters import base
-
 from nested_agent.cmd import action_rows
-from nested_agent.cmd.tables import WholeTable, moment, printable
+from nested_agent.cmd.tables import RowsCSV, WholeTable, moment, printable
 from nested_agent.model import Action, Pause, Remediation
 
 CONDITION_COLUMNS = ('type', 'status', 'reason', 'message')
@@ -62,27 +59,12 @@ def paused(pause: Pause) -> str:
     return f'Paused until {until} by {pause.who or "nobody in particular"}: {pause.reason}'
 
 
-class ConditionsCSV(base.SingleFormatter):
+class ConditionsCSV(RowsCSV):
     """The conditions as rows: of a report they are what makes a spreadsheet."""
 
-    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
-        """Add nothing."""
-
-    def emit_one(
-        self,
-        column_names: Sequence[str],
-        data: Sequence[Any],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
-    ) -> None:
-        """Write a header and a row per condition, or the chosen columns as one row."""
-        writer = csv.writer(stdout, lineterminator='\n')
-        report = dict(zip(column_names, data, strict=True))
-        if parsed_args.columns:
-            writer.writerow(column_names)
-            writer.writerow(data)
-            return
+    def rows(self, thing: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        """Return the names, and a row per condition."""
         columns = (*CONDITION_COLUMNS, 'observed', 'since')
-        writer.writerow(('host', *columns))
-        for condition in report['conditions']:
-            writer.writerow((report['host'], *(condition[name] for name in columns)))
+        yield 'host', *columns
+        for condition in thing['conditions']:
+            yield thing['host'], *(condition[name] for name in columns)

@@ -1,14 +1,11 @@
 """How a run is shown to people, and as CSV."""
 
 import argparse
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from cliff.formatters import base
-
 from nested_agent.cmd.action_rows import change
-from nested_agent.cmd.tables import WholeTable, moment, printable
+from nested_agent.cmd.tables import RowsCSV, WholeTable, moment, printable
 from nested_agent.model import Outcome
 
 COLUMNS = ('result', 'kind', 'target', 'before', 'after', 'message')
@@ -43,27 +40,12 @@ def _gist(outcome: Outcome) -> dict[str, str | None]:
     }
 
 
-class OutcomesCSV(base.SingleFormatter):
+class OutcomesCSV(RowsCSV):
     """The outcomes as rows."""
 
-    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
-        """Add nothing."""
-
-    def emit_one(
-        self,
-        column_names: Sequence[str],
-        data: Sequence[Any],
-        stdout: TextIO,
-        parsed_args: argparse.Namespace,
-    ) -> None:
-        """Write a header and a row per outcome, or the chosen columns as one row."""
-        writer = csv.writer(stdout, lineterminator='\n')
-        if parsed_args.columns:
-            writer.writerow(column_names)
-            writer.writerow(data)
-            return
-        run = dict(zip(column_names, data, strict=True))
-        writer.writerow(('run', *COLUMNS))
-        for each in run['outcomes']:
+    def rows(self, thing: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        """Return the names, and a row per outcome."""
+        yield 'run', *COLUMNS
+        for each in thing['outcomes']:
             row = {**each['action'], **each}
-            writer.writerow((run['id'], *(row[name] for name in COLUMNS)))
+            yield thing['id'], *(row[name] for name in COLUMNS)

@@ -1,7 +1,8 @@
-"""Tables for people: they fit the terminal, and nothing in them can speak to it."""
+"""Tables for people, which fit the terminal and cannot speak to it; and rows for spreadsheets."""
 
 import abc
 import argparse
+import csv
 import datetime
 import shutil
 import textwrap
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from cliff import columns
-from cliff.formatters import table
+from cliff.formatters import base, table
 
 #: Rows from which a table is drawn by ourselves: cliff's takes seconds for a fleet.
 MANY = 500
@@ -76,6 +77,29 @@ class WholeTable(Table, abc.ABC):
         self, thing: Mapping[str, Any], stdout: TextIO, parsed_args: argparse.Namespace
     ) -> None:
         """Write all of it for people."""
+
+
+class RowsCSV(base.SingleFormatter, abc.ABC):
+    """A thing that holds many of a kind, as the rows of a spreadsheet."""
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        """Add nothing."""
+
+    def emit_one(
+        self,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+        stdout: TextIO,
+        parsed_args: argparse.Namespace,
+    ) -> None:
+        """Write all of its rows, or the chosen columns as one row."""
+        thing = dict(zip(column_names, data, strict=True))
+        rows = (column_names, data) if parsed_args.columns else self.rows(thing)
+        csv.writer(stdout, lineterminator='\n').writerows(rows)
+
+    @abc.abstractmethod
+    def rows(self, thing: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+        """Return the row of names, then those of values."""
 
 
 class Moment(columns.FormattableColumn[float | None]):
