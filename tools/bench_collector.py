@@ -1,8 +1,9 @@
 """What one nested-collector takes on this machine, with a real RabbitMQ and its database beside it.
 
 Agents are simulated by a process of its own that casts reports as agents do, each with the next
-number, over oslo.messaging. Prints how many reports per second the collector has written, its
-memory and processor time, and how long ``node list`` and ``node summary`` take meanwhile and after.
+number, over oslo.messaging. Prints how many reports per second the collector has written, beside
+the simulator and from a backlog without it; its memory and processor time; and how long ``node
+list`` and ``node summary`` take meanwhile and after.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--minutes', type=float, default=10, help='of load (default: 10)')
     parser.add_argument('--nodes', type=int, default=10000, help='(default: 10000)')
+    parser.add_argument('--backlog', type=float, default=60, help='seconds of it (default: 60)')
     parser.add_argument('--database', choices=('mariadb', 'sqlite'), default='mariadb')
     options = parser.parse_args()
     print(f'Linux {os.uname().release}, Python {sys.version.split()[0]}, {os.cpu_count()} CPUs')
@@ -90,31 +92,17 @@ def main() -> None:
 
 
 def measure(collector: Collector, client: FleetClient, options: argparse.Namespace) -> None:
-    """Print what the collector takes, and how it answers meanwhile."""
-    pid = collector.process.pid
+    """Print what the collector takes, and how it answers meanwhile and after."""
     simulator = Simulator(collector.control_config, options.nodes)
     try:
         simulator.wait()
-        end = time.monotonic() + options.minutes * 60
-        began, first, cpu = time.monotonic(), collector.numbers(), cpu_ms(pid)
-        sizes = []
-        while (now := time.monotonic()) < end:
-            time.sleep(min(10.0, end - now))
-            sizes.append(memory(pid)[0])
-            summary, _ = milliseconds(lambda: client.summary(DEADLINE), 1)
-            rate = (collector.numbers() - first) / (time.monotonic() - began)
-            print(f'{rate:8.0f} reports/s, {sizes[-1]:.1f} MB RSS, summary {summary:.0f} ms')
-        taken = time.monotonic() - began
-        reports = collector.numbers() - first
-        spent = cpu_ms(pid) - cpu
+        sustained(collector, client, options.minutes * 60)
+        collector.stop()
+        left = collector.numbers()
+        time.sleep(options.backlog)
     finally:
         cast = simulator.stop()
-    print(f'{reports / taken:.0f} reports/s written over {taken:.0f} s')
-    print(f'{spent / max(reports, 1):.2f} ms CPU of the collector per report')
-    print(f'memory {sizes[0]:.1f} MB RSS after 10 s, {sizes[-1]:.1f} at the end')
-    begun = time.monotonic()
-    collector.caught_up(cast)
-    print(f'backlog gone after {time.monotonic() - begun:.1f} s')
+    alone(collector, cast, left)
     for name, ask in (
         ('list', lambda: list(client.nodes(DEADLINE, {}))),
         ('summary', lambda: client.summary(DEADLINE)),
@@ -123,6 +111,38 @@ def measure(collector: Collector, client: FleetClient, options: argparse.Namespa
         median, longest = milliseconds(ask, 10)
         print(f'RPC {name:8} {median:.0f} ms median, {longest:.0f} ms longest of 10')
     print(f'{len(list(client.nodes(DEADLINE, {})))} nodes listed')
+
+
+def sustained(collector: Collector, client: FleetClient, seconds: float) -> None:
+    """Print what it writes, and its memory, while the simulator casts what it can."""
+    pid = collector.process.pid
+    began, first, cpu = time.monotonic(), collector.numbers(), cpu_ms(pid)
+    sizes = []
+    while (now := time.monotonic()) < began + seconds:
+        time.sleep(min(10.0, began + seconds - now))
+        sizes.append(memory(pid)[0])
+        summary, _ = milliseconds(lambda: client.summary(DEADLINE), 1)
+        rate = (collector.numbers() - first) / (time.monotonic() - began)
+        print(f'{rate:8.0f} reports/s, {sizes[-1]:.1f} MB RSS, summary {summary:.0f} ms')
+    taken = time.monotonic() - began
+    reports = collector.numbers() - first
+    spent = cpu_ms(pid) - cpu
+    print(f'{reports / taken:.0f} reports/s written over {taken:.0f} s beside the simulator')
+    print(f'{spent / max(reports, 1):.2f} ms CPU of the collector per report')
+    print(f'memory {sizes[0]:.1f} MB RSS after 10 s, {sizes[-1]:.1f} at the end')
+
+
+def alone(collector: Collector, cast: int, left: int) -> None:
+    """Print how fast it takes what had come while it was stopped, no simulator beside it."""
+    print(f'{cast - left} reports wait in the broker')
+    collector.start()
+    began, first = time.monotonic(), collector.numbers()
+    while collector.numbers() < cast:
+        if time.monotonic() > began + DEADLINE:
+            raise SystemExit(f'{collector.numbers()} of {cast} reports after {DEADLINE:.0f} s')
+        time.sleep(0.5)
+    taken = time.monotonic() - began
+    print(f'{(cast - first) / taken:.0f} reports/s taken from the broker and written')
 
 
 def commands(collector: Collector) -> None:
