@@ -1,29 +1,39 @@
 #!/bin/bash
 #
-# DevStack plugin: nested-agent on every host that runs nova-compute with libvirt.
+# DevStack plugin: nested-agent on every host that runs nova-compute with libvirt, nested-collector
+# where it is enabled.
 #
 # stack.sh, unstack.sh and clean.sh source it with a mode and, for stack, a phase
 # (DevStack: doc/source/plugins.rst).
 
-# install_nested_agent() - Put the agent into DevStack's Python environment
+# install_nested_agent() - Put the commands into DevStack's Python environment
 function install_nested_agent {
-    setup_develop "$NESTED_AGENT_DIR"
+    if is_service_enabled nested-collector; then
+        setup_develop "$NESTED_AGENT_DIR" collector
+    else
+        setup_develop "$NESTED_AGENT_DIR"
+    fi
+}
+
+# write_nested_agent_conf() - Write what is in the configuration of either daemon
+#  $1 the file
+function write_nested_agent_conf {
+    sudo install -d -o "$STACK_USER" "$NESTED_AGENT_CONF_DIR"
+    # Anew, so that nothing is left of what local.conf does not say any more. With transport_url it
+    # holds a password.
+    install -m 0640 /dev/null "$1"
+
+    iniset "$1" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
+    setup_logging "$1"
+    # Nothing is written where no broker is known: the agent works without, and nobody can ask it
+    # from another host.
+    iniset_rpc_backend nested-agent "$1"
 }
 
 # configure_nested_agent() - Write its configuration; right after this phase DevStack adds what
 # [[post-config|$NESTED_AGENT_CONF]] of local.conf says
 function configure_nested_agent {
-    sudo install -d -o "$STACK_USER" "$NESTED_AGENT_CONF_DIR"
-    # Anew, so that nothing is left of what local.conf does not say any more. With transport_url it
-    # holds a password.
-    install -m 0640 /dev/null "$NESTED_AGENT_CONF"
-
-    iniset "$NESTED_AGENT_CONF" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
-    setup_logging "$NESTED_AGENT_CONF"
-    # Nothing is written where no broker is known: the agent works without, and nobody can ask it
-    # from another host.
-    iniset_rpc_backend nested-agent "$NESTED_AGENT_CONF"
-
+    write_nested_agent_conf "$NESTED_AGENT_CONF"
     iniset "$NESTED_AGENT_CONF" agent state_dir "$NESTED_AGENT_STATE_DIR"
     iniset "$NESTED_AGENT_CONF" agent run_dir "$NESTED_AGENT_RUN_DIR"
     # What nova-compute reads, for while it does not run: otherwise its command line tells.
@@ -36,6 +46,31 @@ function configure_nested_agent {
     # Every stack.sh writes nova-cpu.conf anew, which is no contest about it. Several within one
     # period do not fit.
     iniset "$NESTED_AGENT_CONF" remediation contest_period 600
+}
+
+# configure_nested_collector() - Write the collector's configuration, like the agent's
+function configure_nested_collector {
+    write_nested_agent_conf "$NESTED_COLLECTOR_CONF"
+    iniset "$NESTED_COLLECTOR_CONF" database connection \
+        "$(database_connection_url "$NESTED_COLLECTOR_DATABASE")"
+    if ! is_service_enabled nested-agent; then
+        # For nested-agentctl, which is to find the broker.
+        write_nested_agent_conf "$NESTED_AGENT_CONF"
+    fi
+}
+
+# start_nested_collector() - Make its database, then start the collector
+function start_nested_collector {
+    local bin_dir
+    bin_dir=$(get_python_exec_prefix)
+
+    # Anew, like every database of DevStack; but not one on another host, which may be in use.
+    # shellcheck disable=SC2086
+    if is_service_enabled $DATABASE_BACKENDS; then
+        recreate_database "$NESTED_COLLECTOR_DATABASE"
+    fi
+    "$bin_dir/nested-collector-manage" --config-file "$NESTED_COLLECTOR_CONF" db sync
+    run_process nested-collector "$bin_dir/nested-collector --config-file $NESTED_COLLECTOR_CONF"
 }
 
 # start_nested_agent() - Fix what differs, then start the daemon; nova-compute runs already
@@ -89,6 +124,26 @@ function check_nested_agent {
     echo_summary "nested-agent: see $(get_python_exec_prefix)/nested-agentctl status, and $journal"
 }
 
+# nested_agent_summary() - nested-agentctl node summary: what the collector knows
+function nested_agent_summary {
+    "$(get_python_exec_prefix)/nested-agentctl" --config-file "$NESTED_AGENT_CONF" node summary
+}
+
+# check_nested_collector() - See that the collector answers, and show what
+function check_nested_collector {
+    local deadline
+    deadline=$(( SECONDS + NESTED_AGENT_TIMEOUT ))
+
+    until nested_agent_summary; do
+        if (( SECONDS >= deadline )); then
+            die $LINENO "nested-collector does not answer: see" \
+                "journalctl -u devstack@nested-collector"
+        fi
+        sleep 1
+    done
+    echo_summary "nested-collector: see $(get_python_exec_prefix)/nested-agentctl node list"
+}
+
 # cleanup_nested_agent() - Undo what the agent changed on this host, and remove what it left
 function cleanup_nested_agent {
     local ctl
@@ -113,9 +168,12 @@ case "$1 ${2:-}" in
             # One that still runs would mend nova-cpu.conf while stack.sh writes it.
             stop_process nested-agent
         fi
+        if is_service_enabled nested-collector; then
+            stop_process nested-collector
+        fi
         ;;
     "stack install")
-        if is_service_enabled nested-agent; then
+        if is_service_enabled nested-agent nested-collector; then
             echo_summary "Installing nested-agent"
             install_nested_agent
         fi
@@ -125,8 +183,17 @@ case "$1 ${2:-}" in
             echo_summary "Configuring nested-agent"
             configure_nested_agent
         fi
+        if is_service_enabled nested-collector; then
+            echo_summary "Configuring nested-collector"
+            configure_nested_collector
+        fi
         ;;
     "stack extra")
+        # First: so it hears the agent's first report.
+        if is_service_enabled nested-collector; then
+            echo_summary "Starting nested-collector"
+            start_nested_collector
+        fi
         if is_service_enabled nested-agent; then
             echo_summary "Starting nested-agent"
             start_nested_agent
@@ -136,9 +203,13 @@ case "$1 ${2:-}" in
         if is_service_enabled nested-agent; then
             check_nested_agent
         fi
+        if is_service_enabled nested-collector; then
+            check_nested_collector
+        fi
         ;;
     "unstack "*)
         stop_process nested-agent
+        stop_process nested-collector
         ;;
     "clean "*)
         # Also where it was disabled since. unstack has stopped it.

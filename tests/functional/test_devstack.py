@@ -8,6 +8,7 @@ import subprocess
 from oslo_config import cfg
 from oslotest import base
 
+from nested_agent.cmd import collector
 from nested_agent.conf import load
 from tests.functional.daemon import COMMANDS, DEADLINE, wait_for
 from tests.functional.devstack.host import BROKER, PATH, REPOSITORY, UNIT, Host
@@ -15,6 +16,7 @@ from tests.functional.devstack.host import BROKER, PATH, REPOSITORY, UNIT, Host
 CONF = '/etc/nested-agent/nested-agent.conf'
 JOURNAL = 'journalctl -u devstack@nested-agent'
 CONTROLLER = 'mysql,rabbit,key,n-api,n-sch,n-cond'
+ALL_IN_ONE = 'mysql,rabbit,key,n-api,n-cpu,nested-collector'
 COMPUTE = 'n-cpu,placement-client,ovn-controller'
 # Of set -o: what stack.sh has, what it has with NOUNSET, and what unstack.sh has.
 OPTIONS = ('errexit', 'errexit:nounset', 'xtrace')
@@ -28,6 +30,13 @@ CONFIGURATION = {
     'nova': {'config_file': '/etc/nova/nova-cpu.conf'},
     'policy': {'nested': 'enabled', 'fix_cpu_mode': 'host-passthrough'},
     'remediation': {'mode': 'enforce', 'splay': '0', 'contest_period': '600'},
+}
+COLLECTOR = {
+    'DEFAULT': CONFIGURATION['DEFAULT'],
+    'database': {
+        'connection': 'mysql+pymysql://root:s3cret@192.0.2.1/nested_collector'
+        '?charset=utf8&plugin=dbcounter'
+    },
 }
 # What matters of the order; what is only said is left out, and who became root for it.
 STACKED = """\
@@ -53,6 +62,40 @@ systemctl is-active --quiet devstack@nested-agent.service
 nested-agentctl status -f value -c stale
 nested-agentctl status
 nested-agentctl status -f value -c state
+"""
+COLLECTED = """\
+phase settings
+define_plugin nested-agent
+enable_service nested-agent
+phase stack pre-install
+stop_process nested-agent
+stop_process nested-collector
+phase stack install
+setup_develop PLUGIN collector
+phase stack post-config
+install -d -o STACK_USER /etc/nested-agent
+setup_logging CONF
+iniset_rpc_backend nested-agent CONF
+install -d -o STACK_USER /etc/nested-agent
+setup_logging COLLECTOR
+iniset_rpc_backend nested-agent COLLECTOR
+database_connection_url nested_collector
+nova-compute starts
+phase stack extra
+recreate_database nested_collector
+nested-collector-manage --config-file COLLECTOR db sync
+run_process nested-collector /bin/nested-collector --config-file COLLECTOR
+nested-agentctl remediate
+run_process nested-agent /bin/nested-agent --config-file CONF '' root ''
+systemctl daemon-reload
+service_check nested-agent
+service_check nested-collector
+phase stack test-config
+systemctl is-active --quiet devstack@nested-agent.service
+nested-agentctl status -f value -c stale
+nested-agentctl status
+nested-agentctl status -f value -c state
+nested-agentctl node summary
 """
 
 
@@ -82,6 +125,7 @@ class PluginTestCase(base.BaseTestCase):
             str(host.plugin): 'PLUGIN',
             str(host.plugin).replace(str(host.base), ''): 'PLUGIN',
             CONF: 'CONF',
+            CONF.replace('agent.conf', 'collector.conf'): 'COLLECTOR',
             f'-o {_user()} ': '-o STACK_USER ',
         }
         told = self.told(host)
@@ -347,6 +391,67 @@ class NodesTest(PluginTestCase):
         self.assertEqual([['nested-agent']], host.called('enable_service'))
 
 
+class CollectorTest(PluginTestCase):
+    """``enable_service nested-collector``."""
+
+    def test_beside_the_agent(self):
+        for options in OPTIONS:
+            with self.subTest(options=options):
+                host = self.host(ALL_IN_ONE)
+                self.ran(host, 'stack', options=options)
+                self.assertEqual(COLLECTED, self.stacked(host))
+                self.assertEqual(CONFIGURATION, host.options())
+                self.assertEqual(COLLECTOR, host.options(host.collector_conf))
+                self.assertEqual(0o640, host.collector_conf.stat().st_mode & 0o777)
+
+    def test_on_a_controller(self):
+        host = self.host(f'{CONTROLLER},nested-collector')
+        told = self.ran(host, 'stack')
+        self.assertNotIn('remediate', told)
+        self.assertNotIn('run_process nested-agent ', told)
+        self.assertEqual(COLLECTOR, host.options(host.collector_conf))
+        # What the commands need.
+        self.assertEqual({'DEFAULT': CONFIGURATION['DEFAULT']}, host.options())
+        service = host.service('devstack@nested-collector.service')
+        self.assertEqual(_user(), service['User'])
+
+    def test_the_database_of_another_host_is_not_made_anew(self):
+        host = self.host('n-cpu,nested-collector')
+        told = self.ran(host, 'stack')
+        self.assertNotIn('recreate_database', told)
+        self.assertIn('db sync', told)
+
+    def test_it_is_off_by_default(self):
+        host = self.host()
+        told = self.ran(host, 'stack')
+        for word in ('collector', 'database', 'node summary'):
+            self.assertNotIn(word, told)
+        self.assertFalse(host.collector_conf.exists())
+
+    def test_it_is_stopped_and_cleaned(self):
+        host = self.host(ALL_IN_ONE)
+        self.ran(host, 'stack')
+        told = self.ran(host, 'unstack')
+        self.assertIn('stop_process nested-collector\n', told)
+        self.assertEqual([], list((host.base / 'active').iterdir()))
+        self.ran(host, 'clean')
+        self.assertEqual(set(), host.files())
+
+    def test_one_that_does_not_answer_fails_the_stack(self):
+        host = self.host(ALL_IN_ONE)
+        host.answer('node', '69 no collector answers')
+        done = host.run('stack', NESTED_AGENT_TIMEOUT='1')
+        self.assertEqual(1, done.returncode)
+        ((told, journal),) = host.called('die')
+        self.assertIn('nested-collector does not answer', told)
+        self.assertIn('devstack@nested-collector', journal)
+
+    def test_it_accepts_what_is_written(self):
+        host = self.host(ALL_IN_ONE)
+        self.ran(host, 'stack')
+        self.assertEqual([], collector.COMMAND.check([f'--config-file={host.collector_conf}']))
+
+
 class SimpleServiceTest(PluginTestCase):
     """The daemon as ``run_process`` starts it: nobody waits for it to say that it is ready."""
 
@@ -390,11 +495,11 @@ class TextsTest(base.BaseTestCase):
         self.plugin = (REPOSITORY / 'devstack/plugin.sh').read_text()
         self.readme = (REPOSITORY / 'devstack/README.rst').read_text()
         self.sample = (REPOSITORY / 'devstack/local.conf.sample').read_text()
-        self.defaults = dict(re.findall(r'^(NESTED_AGENT_\w+)=\${\1:-(.*)}$', self.settings, re.M))
+        self.defaults = dict(re.findall(r'^(NESTED_\w+)=\${\1:-(.*)}$', self.settings, re.M))
 
     def test_every_variable_has_a_default_a_help_and_a_place_in_the_readme(self):
         texts = self.plugin + self.readme + self.sample
-        used = set(re.findall(r'\bNESTED_AGENT_[A-Z_]+', texts))
+        used = set(re.findall(r'\bNESTED_(?:AGENT|COLLECTOR)_[A-Z_]+', texts))
         self.assertEqual({*self.defaults, 'NESTED_AGENT_DIR'}, used)
         for name, default in self.defaults.items():
             self.assertIn(f'``{name}``', self.readme)

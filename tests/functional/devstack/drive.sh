@@ -47,9 +47,12 @@ case "$script" in
         called nova-compute starts
         phase stack extra
         # service_check
-        if [[ -e "$ROOM/enabled/devstack@nested-agent.service" ]]; then
-            called service_check nested-agent
-        fi
+        for unit in "$ROOM"/enabled/devstack@*.service; do
+            if [[ -e "$unit" ]]; then
+                called service_check "$(basename "${unit#*@}" .service)"
+            fi
+        done
+        unset unit
         phase stack test-config
         ;;
     unstack)
@@ -70,4 +73,4 @@ esac
 after=$(defined)
 
 # What the plugin added to the shell that sourced it, but for what bears its name.
-comm -13 <(sort <<< "$before") <(sort <<< "$after") | grep -vi nested_agent > "$ROOM/left" || true
+comm -13 <(sort <<< "$before") <(sort <<< "$after") | grep -viE 'nested_(agent|collector)' > "$ROOM/left" || true

@@ -29,6 +29,11 @@ echo "$text"
 exit "$code"
 """
 
+MANAGE = """\
+#!/bin/bash
+printf 'nested-collector-manage\\t%s\\n' "$*" >> "$ROOM/calls"
+"""
+
 
 class Host(fixtures.Fixture):
     """Directories of its own, and the words of its local.conf.
@@ -48,6 +53,7 @@ class Host(fixtures.Fixture):
         self.bin = self.base / 'bin'
         self.nova_conf = self.base / 'etc/nova/nova-cpu.conf'
         self.conf = self.base / 'etc/nested-agent/nested-agent.conf'
+        self.collector_conf = self.conf.with_name('nested-collector.conf')
         self.state_dir = self.base / 'var/lib/nested-agent'
         self.run_dir = self.base / 'run/nested-agent'
         self.unit = self.base / 'etc/systemd/system' / UNIT
@@ -56,6 +62,9 @@ class Host(fixtures.Fixture):
         control = self.bin / 'nested-agentctl'
         control.write_text(CONTROL)
         control.chmod(0o755)
+        manage = self.bin / 'nested-collector-manage'
+        manage.write_text(MANAGE)
+        manage.chmod(0o755)
         self.answer('status', '0 None')
 
     def answer(self, command: str, *answers: str) -> None:
@@ -100,13 +109,13 @@ class Host(fixtures.Fixture):
         """Return the arguments of every call of a function."""
         return [arguments for name, *arguments in self.calls if name == function]
 
-    def options(self) -> dict[str, dict[str, str]]:
-        """Return the agent's configuration, without the test's directory in it."""
-        return _read(self.conf, str(self.base))
+    def options(self, conf: Path | None = None) -> dict[str, dict[str, str]]:
+        """Return a configuration, the agent's or another, without the test's directory in it."""
+        return _read(conf or self.conf, str(self.base))
 
-    def service(self) -> dict[str, str]:
-        """Return the [Service] of the unit."""
-        return _read(self.unit, str(self.base))['Service']
+    def service(self, unit: str = UNIT) -> dict[str, str]:
+        """Return the [Service] of a unit."""
+        return _read(self.unit.with_name(unit), str(self.base))['Service']
 
     def files(self) -> set[str]:
         """Return all there is, but for what the test itself keeps."""

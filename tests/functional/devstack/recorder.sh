@@ -10,8 +10,10 @@ STACK_USER=$(id -un)
 SYSTEMD_DIR=$ROOM/etc/systemd/system
 SYSTEMCTL="sudo systemctl"
 NOVA_CPU_CONF=$ROOM/etc/nova/nova-cpu.conf
+DATABASE_BACKENDS=" mysql postgresql"
 ENABLE_DEBUG_LOG_LEVEL=${ENABLE_DEBUG_LOG_LEVEL:-True}
 USER_UNITS=${USER_UNITS:-False}
+DATABASE_HOST=192.0.2.1
 VIRT_DRIVER=${VIRT_DRIVER:-libvirt}
 NESTED_AGENT_CONF_DIR=$ROOM/etc/nested-agent
 NESTED_AGENT_STATE_DIR=$ROOM/var/lib/nested-agent
@@ -115,6 +117,15 @@ function iniget {
             echo "${line#"$3 = "}"
         fi
     done < "$1"
+}
+
+function database_connection_url {
+    called database_connection_url "$@"
+    echo "mysql+pymysql://root:s3cret@$DATABASE_HOST/$1?charset=utf8&plugin=dbcounter"
+}
+
+function recreate_database {
+    called recreate_database "$@"
 }
 
 function run_process {
