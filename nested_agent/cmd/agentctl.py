@@ -1,6 +1,7 @@
 """``nested-agentctl``: asks this node, or the agent of another."""
 
 import argparse
+import io
 import sys
 from typing import Any
 
@@ -152,6 +153,10 @@ class AgentCtl(app.App):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name, or a report, may be anybody's: what cannot be encoded is shown as \uXXXX.
+            stream.reconfigure(errors='backslashreplace')
     application = AgentCtl()
     try:
         result = int(application.run(sys.argv[1:] if argv is None else argv))

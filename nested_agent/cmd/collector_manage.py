@@ -1,6 +1,7 @@
 """``nested-collector-manage``: the collector's database."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -74,6 +75,8 @@ def _run(options: argparse.Namespace) -> str:
     database.register_opts(conf)
     load.load(conf, options.config_file, options.config_dir, program=PROGRAM)
     engine = database.connect(conf)
+    # A file of SQLite is for nobody but its owner, as one that the unit makes.
+    before = os.umask(0o077)
     try:
         if options.command == 'sync':
             database.sync(engine)
@@ -81,6 +84,7 @@ def _run(options: argparse.Namespace) -> str:
     except (db_exception.DBError, exc.SQLAlchemyError) as error:
         raise _DatabaseError(first_line(error)) from error
     finally:
+        os.umask(before)
         engine.dispose()
 
 

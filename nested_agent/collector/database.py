@@ -10,10 +10,12 @@ import alembic.script
 import sqlalchemy as sa
 from alembic.runtime import migration
 from oslo_config import cfg
+from oslo_db import exception as db_exception
 from oslo_db import options as db_options
 from oslo_db.sqlalchemy import engines
 
 from nested_agent.exceptions import ConfigurationError
+from nested_agent.rpc.api import first_line
 
 #: Where alembic finds what changes the schema.
 MIGRATIONS = 'nested_agent.collector:migrations'
@@ -37,15 +39,26 @@ ENGINE_OPTIONS = (
 
 MYSQL = ('mysql', 'mariadb')
 
-#: Seconds after which a server is given up that is there and says nothing. The characters: those of
-#: oslo.db are only the first 65,536.
-PYMYSQL = {'charset': 'utf8mb4', 'read_timeout': '60', 'write_timeout': '60'}
+#: Seconds after which a server is given up that is there and says nothing.
+TIMEOUTS = {'read_timeout': '60', 'write_timeout': '60'}
+
+#: What means that the database cannot be reached, or takes nothing now.
+AWAY = (
+    db_exception.DBConnectionError,
+    db_exception.DBDeadlock,
+    sa.exc.OperationalError,
+    sa.exc.TimeoutError,
+)
+
+#: What else a connection fails by: there is no such database, it is none, or an option of the URL
+#: (no such option, no such file, a package is missing that the server's way to log in takes).
+NEVER = (db_exception.DBError, OSError, RuntimeError, TypeError)
 
 SYNC = 'run "nested-collector-manage db sync"'
 
 
 class SchemaError(ConfigurationError):
-    """The schema is not the one that this release works with; the message says what to do."""
+    """The database is none that this release works with; the message says what to do."""
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
@@ -62,9 +75,18 @@ def connect(conf: cfg.ConfigOpts) -> sa.Engine:
     options = {name: getattr(group, name) for name in ENGINE_OPTIONS if hasattr(group, name)}
     try:
         url = sa.make_url(group.connection)
+        if '@' in (url.host or ''):
+            # It is half of the password, which every error would show.
+            raise ConfigurationError('[database] connection: write an @ in the password as %40')
         mysql = url.get_backend_name() in MYSQL
+        if not mysql and url.get_backend_name() != 'sqlite':
+            raise ConfigurationError('[database] connection: neither MariaDB, MySQL nor SQLite')
+        if mysql:
+            # oslo.db knows no other name.
+            url = url.set(drivername=f'mysql+{url.get_driver_name()}')
         if mysql and url.get_driver_name() == 'pymysql':
-            url = url.update_query_dict({**PYMYSQL, **url.query})
+            # OpenStack's URLs end in charset=utf8, which lacks what reports may hold.
+            url = url.update_query_dict({**TIMEOUTS, **url.query, 'charset': 'utf8mb4'})
         engine: sa.Engine = engines.create_engine(url, max_retries=0, **options)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError) as error:
         raise ConfigurationError(
@@ -80,10 +102,10 @@ def connect(conf: cfg.ConfigOpts) -> sa.Engine:
 
 
 def _tune_sqlite(connection: Any, record: object) -> None:
+    connection.execute(f'PRAGMA busy_timeout = {int(SQLITE_WAIT * 1000)}')
     # Readers do not wait for a writer; and nothing is lost but the last moments of a power cut.
     connection.execute('PRAGMA journal_mode = WAL')
     connection.execute('PRAGMA synchronous = NORMAL')
-    connection.execute(f'PRAGMA busy_timeout = {int(SQLITE_WAIT * 1000)}')
 
 
 @contextlib.contextmanager
@@ -99,7 +121,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def sync(engine: sa.Engine) -> None:
     """Bring the schema to the one of this release, in as many steps as it takes.
 
-    :raises SchemaError: it is of a later release
+    :raises SchemaError: it is of a later release, or there is no database
     """
     _known(engine)
     config = _config()
@@ -112,6 +134,7 @@ def check(engine: sa.Engine) -> None:
     """Make sure that the schema is the one of this release.
 
     :raises SchemaError: it is not
+    :raises Exception: one of :data:`AWAY`: nobody can tell now
     """
     revision, head = _known(engine), wanted()
     if revision is None:
@@ -123,11 +146,20 @@ def check(engine: sa.Engine) -> None:
 
 
 def current(engine: sa.Engine) -> str | None:
-    """Return the revision of the schema; None where there is none yet."""
-    with engine.connect() as connection:
-        revision: str | None = migration.MigrationContext.configure(
-            connection
-        ).get_current_revision()
+    """Return the revision of the schema; None where there is none yet.
+
+    :raises SchemaError: there is no database that could have one
+    """
+    try:
+        with engine.connect() as connection:
+            context = migration.MigrationContext.configure(connection)
+            revision: str | None = context.get_current_revision()
+    except AWAY:
+        raise
+    except NEVER as error:
+        raise SchemaError(
+            f'[database] connection: it cannot be used: {first_line(error)}'
+        ) from error
     return revision
 
 

@@ -19,12 +19,18 @@ from nested_agent.rpc import fleet
 #: Bytes of a report as JSON. One has 1 to 3 kB.
 LIMIT = 64 << 10
 
+#: Lists and mappings within one another: whatever reads a report goes down into all of them.
+DEPTH = 32
+
 CONDITIONS_MOST = 64
 MESSAGE_LENGTH = 500
 SEQUENCE_MOST = 1 << 62
 
 #: Reason of a report that is only known to be of an agent far newer, or far older.
 UNKNOWN_VERSION = 'UnknownVersion'
+
+#: Of what JSON is made.
+_NESTING = (dict, list)
 
 _HOST = re.compile(rf'[!-~]{{1,{fleet.HOST_LENGTH}}}')
 _BOOT = re.compile(r'[\w.-]{1,64}', re.ASCII)
@@ -107,7 +113,23 @@ def _text(report: Mapping[str, Any]) -> str:
         raise ReportFormatError(f'it is no JSON ({type(error).__name__})') from None
     if len(text) > LIMIT:
         raise ReportFormatError(f'it is larger than {LIMIT} bytes')
+    if _depth(report) > DEPTH:
+        raise ReportFormatError(f'it is nested more than {DEPTH} deep')
     return text
+
+
+def _depth(report: Mapping[str, Any]) -> int:
+    depth = 0
+    level: list[Any] = [report]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            for inner in (each if each.__class__ is list else each.values())
+            if inner.__class__ in _NESTING
+        ]
+    return depth
 
 
 def _match(pattern: re.Pattern[str], value: object, name: str) -> str:

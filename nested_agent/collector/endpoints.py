@@ -28,9 +28,12 @@ FILTER_MOST = 32
 class Reports:
     """Takes reports; called by one thread."""
 
-    def __init__(self, add: Callable[[Digest], None]) -> None:
+    def __init__(
+        self, add: Callable[[Digest], None], refused: Callable[[], object] = lambda: None
+    ) -> None:
         self.target = oslo_messaging.Target(version=fleet.VERSION)
         self._add = add
+        self._refused = refused
 
     def ping(self, context: Context) -> None:
         """Do nothing: so a listener wakes itself."""
@@ -40,6 +43,7 @@ class Reports:
         try:
             self._add(digest(report, release, time.time()))
         except ReportFormatError as error:
+            self._refused()
             # Without a name: it may be made up, and another one each time.
             LOG.warning('a report was refused: %s', error)
 

@@ -11,10 +11,13 @@ event says so.
 import dataclasses
 import enum
 
-from nested_agent.collector.digest import Digest
+from nested_agent.collector.digest import MESSAGE_LENGTH, Digest
 
 #: Seconds after a new boot in which reports of the one before may still come: they were delayed.
 LATE_SECONDS = 60.0
+
+#: Seconds that the clocks of two collectors may differ; what is later was never.
+AHEAD_SECONDS = 3600.0
 
 
 class Kind(enum.StrEnum):
@@ -27,6 +30,16 @@ class Kind(enum.StrEnum):
     CONTESTED = 'contested'  # reports of two boots come under its name
     RESTARTED = 'restarted'  # the agent counts its reports anew: its state directory was lost
     FORGOTTEN = 'forgotten'  # it was down for longer than nodes are kept
+
+
+class Taken(enum.StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = 'accepted'  # the last of its node
+    DUPLICATE = 'duplicate'
+    STALE = 'stale'  # a later one was known
+    SUPERSEDED = 'superseded'  # by one that came before it was written
+    REFUSED = 'refused'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,11 +96,31 @@ class Merged:
     """What a report makes of a node.
 
     :ivar text: the report, where it is to be kept in place of the one there is
+    :ivar taken: what became of the report
     """
 
     node: Node
     events: tuple[Event, ...] = ()
     text: str | None = None
+    taken: Taken = Taken.ACCEPTED
+
+
+def not_ahead(node: Node, now: float) -> Node:
+    """Return the node without times that are yet to come: the clock they are of was wrong.
+
+    Such a node would not be down, and nothing else be believed, until then.
+    """
+    times = (node.since, node.seen, node.confirmed, node.booted, node.contested or now)
+    if max(times) <= now + AHEAD_SECONDS:
+        return node
+    return dataclasses.replace(
+        node,
+        since=min(node.since, now),
+        seen=min(node.seen, now),
+        confirmed=min(node.confirmed, now),
+        booted=min(node.booted, now),
+        contested=node.contested and min(node.contested, now),
+    )
 
 
 def merge(node: Node | None, digest: Digest, down_time: float) -> Merged:
@@ -153,7 +186,8 @@ def _again(node: Node, digest: Digest, down_time: float) -> Merged:
     """The same report: a sign of life."""
     seen = max(node.seen, digest.received)
     alive = dataclasses.replace(node, seen=seen, confirmed=max(node.confirmed, digest.received))
-    return Merged(alive, tuple(_returned(node, digest, down_time)))
+    events = tuple(_returned(node, digest, down_time))
+    return Merged(alive, events, taken=Taken.DUPLICATE)
 
 
 def _late(node: Node, digest: Digest, down_time: float, same_boot: bool) -> Merged:
@@ -162,13 +196,14 @@ def _late(node: Node, digest: Digest, down_time: float, same_boot: bool) -> Merg
     settled = digest.received - node.booted > LATE_SECONDS
     told = node.contested is not None and digest.received - node.contested <= down_time
     if same_boot or not settled or told:
-        return Merged(seen)
+        return Merged(seen, taken=Taken.STALE)
     message = (
         f'reports of boot {digest.boot_id or "unknown"} come besides those of boot '
         f'{node.boot_id or "unknown"}: two nodes have the same name, or somebody pretends to be it'
     )
     event = _event(Kind.CONTESTED, digest, message)
-    return Merged(dataclasses.replace(seen, contested=digest.received), (event,))
+    told_now = dataclasses.replace(seen, contested=digest.received)
+    return Merged(told_now, (event,), taken=Taken.STALE)
 
 
 def _returned(node: Node, digest: Digest, down_time: float) -> list[Event]:
@@ -187,17 +222,15 @@ def _run_events(known: str | None, digest: Digest) -> list[Event]:
 
 
 def _state_event(before: str | None, digest: Digest) -> Event:
-    event = _event(Kind.STATE, digest, '')
+    others = ' '.join(digest.reasons[1:])
+    event = _event(Kind.STATE, digest, f'also {others}' if others else '')
     reason = digest.reasons[0] if digest.reasons else None
-    message = ' '.join(digest.reasons[1:])
-    message = f'also {message}' if message else ''
-    return dataclasses.replace(
-        event, before=before, after=digest.state, reason=reason, message=message
-    )
+    return dataclasses.replace(event, before=before, after=digest.state, reason=reason)
 
 
 def _event(kind: Kind, digest: Digest, message: str) -> Event:
-    return Event(digest.received, digest.host, kind.value, None, None, None, message)
+    short = message[:MESSAGE_LENGTH]
+    return Event(digest.received, digest.host, kind.value, None, None, None, short)
 
 
 def joined(reasons: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nested_agent.collector.node import AHEAD_SECONDS
 from nested_agent.collector.tables import EVENTS, NODES, REPORTS
 from nested_agent.rpc import fleet
 
@@ -68,7 +69,7 @@ class Queries:
         if marker is not None:
             chosen = chosen.where(NODES.c.host > marker)
         if states:
-            chosen = chosen.where(_in_states(states, now - down_time))
+            chosen = chosen.where(_in_states(states, _alive(now, down_time)))
         if reasons:
             chosen = chosen.where(
                 sa.or_(
@@ -92,12 +93,23 @@ class Queries:
         text = found.pop('text')
         return {**_node(found, now, down_time), 'report': json.loads(text)}
 
+    def states(self, now: float, down_time: float) -> dict[str, int]:
+        """Return how many nodes there are by state; as cheap as it gets, by an index alone.
+
+        :param now: as of :meth:`nodes`
+        """
+        alive = _alive(now, down_time)
+        told = sa.case((alive, NODES.c.state), else_=fleet.DOWN).label('told')
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(told, sa.func.count()).group_by('told')).all()
+        return {row[0]: row[1] for row in rows}
+
     def summary(self, now: float, down_time: float) -> Row:
         """Return how many nodes there are, by state, reason, vendor and release.
 
         A node that is down counts by none of the others: what it said may not be so any more.
         """
-        alive = NODES.c.seen >= now - down_time
+        alive = _alive(now, down_time)
         by = (NODES.c.state, NODES.c.reasons, NODES.c.vendor, NODES.c.release)
         number = sa.func.count().label('number')
         with self._engine.connect() as connection:
@@ -147,8 +159,11 @@ class Queries:
         return Page(rows, rows[-1]['id'] if len(found) > limit else None)
 
 
-def _in_states(states: Sequence[str], cutoff: float) -> sa.ColumnElement[bool]:
-    alive = NODES.c.seen >= cutoff
+def _alive(now: float, down_time: float) -> sa.ColumnElement[bool]:
+    return NODES.c.seen.between(now - down_time, now + AHEAD_SECONDS)
+
+
+def _in_states(states: Sequence[str], alive: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     told = sa.and_(alive, NODES.c.state.in_([each for each in states if each != fleet.DOWN]))
     return sa.or_(told, sa.not_(alive)) if fleet.DOWN in states else told
 
@@ -156,13 +171,13 @@ def _in_states(states: Sequence[str], cutoff: float) -> sa.ColumnElement[bool]:
 def _node(row: Row, now: float, down_time: float) -> Row:
     """Return a node as it is told: one that is down is nothing else."""
     reasons = row['reasons'].split()
-    age = max(now - row['seen'], 0.0)
-    down = age > down_time
+    age = now - row['seen']
+    down = not -AHEAD_SECONDS <= age <= down_time
     return {
         **row,
         'state': fleet.DOWN if down else row['state'],
         'reported': row['state'],
         'reasons': reasons,
         'since': row['seen'] if down else row['since'],
-        'age': age,
+        'age': max(age, 0.0),
     }

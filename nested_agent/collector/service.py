@@ -5,16 +5,20 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oslo_service import service
+from pbr import version
 
 from nested_agent import sd_notify
 from nested_agent.collector import database
+from nested_agent.collector.metrics import Counted, Metrics, Now
+from nested_agent.collector.node import Taken
 from nested_agent.collector.queries import Queries
 from nested_agent.collector.store import Store
-from nested_agent.collector.writer import AWAY, FIRST_PAUSE, LONGEST_PAUSE, Quota, Writer
+from nested_agent.collector.writer import FIRST_PAUSE, LONGEST_PAUSE, Writer
 from nested_agent.conf import collector
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.rpc import fleet
@@ -47,17 +51,23 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
         self._engine = database.connect(conf)
         self._options = collector.options(conf)
         self._stopping = threading.Event()
-        self._writer = Writer(Store(self._engine, Quota()), lambda: self._options, self._fail)
+        self._metrics = Metrics()
+        self._writer = Writer(Store(self._engine), lambda: self._options, self._fail, self._metrics)
+        self._end_serving: Callable[[], None] = lambda: None
         self._listeners: Sequence[Listener] = ()
         self._thread = threading.Thread(target=self._begin, name='begin', daemon=True)
         self.failed: BaseException | None = None
         try:
             database.check(self._engine)
-        except AWAY as error:
+        except database.AWAY as error:
             LOG.error('the database: %s', first_line(error))
 
     def start(self) -> None:
-        """Begin to take reports, once the database is there; returns at once."""
+        """Begin to take reports, once the database is there; returns at once.
+
+        :raises ConfigurationError: nobody can listen where the metrics are to be served
+        """
+        self._serve()
         self._thread.start()
         sd_notify.notify('READY=1')
 
@@ -69,6 +79,7 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
         for listener in self._listeners:
             listener.stop(STOP_SECONDS)
         self._writer.stop(STOP_SECONDS)
+        self._end_serving()
         self._engine.dispose()
         super().stop(graceful)
 
@@ -96,6 +107,27 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
             LOG.exception('the collector failed')
             self._fail(error)
 
+    def _serve(self) -> None:
+        host, port = self._conf.collector.metrics_host, self._conf.collector.metrics_port
+        if port is None:
+            return
+        queries = Queries(self._engine)
+        states = Counted(lambda: queries.states(time.time(), self._options.agent_down_time))
+        now = Now(
+            self._metrics,
+            version.VersionInfo('nested-agent').release_string(),
+            states,
+            self._writer.waiting,
+            lambda: self._options.agent_down_time,
+        )
+        self._metrics.registry.register(now)
+        try:
+            self._end_serving = self._metrics.serve(host, port)
+        except OSError as error:
+            raise ConfigurationError(
+                f'[collector] metrics_port: {host}, port {port}: {error.strerror}'
+            ) from error
+
     def _wait_for_database(self) -> bool:
         """Return True when it is there; False: we are to stop."""
         pause = FIRST_PAUSE
@@ -103,7 +135,7 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
             try:
                 database.check(self._engine)
                 return True
-            except AWAY as error:
+            except database.AWAY as error:
                 sd_notify.notify('STATUS=waiting for the database')
                 LOG.warning('the database: %s', first_line(error))
             self._stopping.wait(pause)
@@ -118,7 +150,7 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
             fleet.REPORTS,
             socket.gethostname(),
             lambda: fleet.VERSION,
-            lambda: [Reports(self._writer.add)],
+            lambda: [Reports(self._writer.add, lambda: self._metrics.reports(Taken.REFUSED))],
             Inline,
             PREFETCH,
             all_taken=True,

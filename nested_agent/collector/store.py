@@ -1,5 +1,6 @@
 """What is written: reports, many in one transaction, and what is too old."""
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,16 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from nested_agent.collector import database
 from nested_agent.collector.digest import Digest
-from nested_agent.collector.node import Event, Kind, Merged, Node, merge
+from nested_agent.collector.node import (
+    Event,
+    Kind,
+    Merged,
+    Node,
+    Taken,
+    merge,
+    not_ahead,
+)
+from nested_agent.collector.quota import Quota
 from nested_agent.collector.tables import EVENTS, NODES, REPORTS
 
 #: How often two collectors that got into each other's way try again.
@@ -28,23 +38,25 @@ class Written:
 
     :ivar refused: hosts that were not taken, since there are too many
     :ivar untold: hosts about which there were so many events that some are not kept
+    :ivar taken: how many reports, by what became of them
+    :ivar events: how many were kept, by kind
     """
 
     refused: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
+    taken: Mapping[Taken, int] = dataclasses.field(default_factory=dict)
+    events: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Store:
     """The database as the writer sees it; for one thread.
 
-    :param may_tell: whether another event about a host is to be kept, at this time
+    :param quota: of events; None: the usual one
     """
 
-    def __init__(
-        self, engine: sa.Engine, may_tell: Callable[[str, float], bool] = lambda host, now: True
-    ) -> None:
+    def __init__(self, engine: sa.Engine, quota: Quota | None = None) -> None:
         self._engine = engine
-        self._may_tell = may_tell
+        self._quota = quota or Quota()
 
     def write(
         self, batch: Mapping[str, Sequence[Digest]], down_time: float, max_nodes: int
@@ -62,24 +74,28 @@ class Store:
     def _write(
         self, batch: Mapping[str, Sequence[Digest]], down_time: float, max_nodes: int
     ) -> Written:
+        taken: collections.Counter[Taken] = collections.Counter()
         with database.writing(self._engine) as connection:
             known = _nodes(connection, sorted(batch))
             new = [host for host in batch if host not in known]
             refused = _too_many(connection, new, max_nodes) if new else set()
             merged = {
-                host: _merged(known.get(host), digests, down_time)
+                host: _merged(known.get(host), digests, down_time, taken)
                 for host, digests in batch.items()
                 if host not in refused
             }
             _insert(connection, merged, [host for host in new if host not in refused])
             self._update(connection, merged, [host for host in batch if host in known])
             events = [event for each in merged.values() for event in each.events]
-            kept = [event for event in events if self._may_tell(event.host, event.time)]
+            kept = self._quota.kept(events)
             if kept:
                 connection.execute(sa.insert(EVENTS), [_row(each) for each in kept])
+        self._quota.written(kept)
         untold = {event.host for event in events} if len(kept) < len(events) else set()
         untold -= {event.host for event in kept}
-        return Written(tuple(sorted(refused)), tuple(sorted(untold)))
+        taken[Taken.REFUSED] = sum(len(batch[host]) for host in refused)
+        kinds = collections.Counter(event.kind for event in kept)
+        return Written(tuple(sorted(refused)), tuple(sorted(untold)), taken, kinds)
 
     def _update(
         self, connection: sa.Connection, merged: Mapping[str, Merged], hosts: Sequence[str]
@@ -122,7 +138,7 @@ class Store:
         return hosts
 
     def _forget_events(self, before: float) -> int:
-        with self._engine.begin() as connection:
+        with database.writing(self._engine) as connection:
             chosen = sa.select(EVENTS.c.id).where(EVENTS.c.time < before).limit(CHUNK)
             ids = connection.execute(chosen).scalars().all()
             if ids:
@@ -147,7 +163,8 @@ def _nodes(connection: sa.Connection, hosts: Sequence[str]) -> dict[str, Node]:
     # In one order, or two collectors lock each other out.
     chosen = sa.select(NODES).where(NODES.c.host.in_(hosts)).order_by(NODES.c.host)
     rows = connection.execute(chosen.with_for_update())
-    return {row.host: Node(**row._mapping) for row in rows}
+    now = time.time()
+    return {row.host: not_ahead(Node(**row._mapping), now) for row in rows}
 
 
 def _too_many(connection: sa.Connection, new: Sequence[str], most: int) -> set[str]:
@@ -155,12 +172,18 @@ def _too_many(connection: sa.Connection, new: Sequence[str], most: int) -> set[s
     return set(new[max(most - there, 0) :])
 
 
-def _merged(node: Node | None, digests: Sequence[Digest], down_time: float) -> Merged:
+def _merged(
+    node: Node | None,
+    digests: Sequence[Digest],
+    down_time: float,
+    taken: collections.Counter[Taken],
+) -> Merged:
     events: list[Event] = []
     text = None
     for digest in digests:
         found = merge(node, digest, down_time)
         node = found.node
+        taken[found.taken] += 1
         events += found.events
         text = found.text or text
     assert node is not None  # noqa: S101  # there is at least one report

@@ -1,16 +1,16 @@
 """Writes what came, in batches, and deletes what is too old; on a thread of its own."""
 
-import collections
 import logging
 import threading
 import time
 from collections.abc import Callable
 
-import sqlalchemy as sa
-from oslo_db import exception as db_exception
-
+from nested_agent.collector.database import AWAY
 from nested_agent.collector.digest import Digest
+from nested_agent.collector.metrics import Metrics
+from nested_agent.collector.node import Kind, Taken
 from nested_agent.collector.pending import Pending
+from nested_agent.collector.quota import EVENTS_PER_HOUR
 from nested_agent.collector.store import Store
 from nested_agent.conf.collector import Options
 from nested_agent.rpc.api import first_line
@@ -28,39 +28,8 @@ GATHER_SECONDS = 0.5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 
-#: What means that the database cannot be reached, or takes nothing now.
-AWAY = (
-    db_exception.DBConnectionError,
-    db_exception.DBDeadlock,
-    sa.exc.OperationalError,
-    sa.exc.TimeoutError,
-)
-
 #: Seconds between two looks for what is too old.
 FORGET_SECONDS = 600.0
-
-#: Events of one node that are kept per hour: more come from one that is out of its mind.
-EVENTS_PER_HOUR = 60
-HOUR = 3600.0
-
-
-class Quota:
-    """How many events about one host are kept; for one thread."""
-
-    def __init__(self, most: int = EVENTS_PER_HOUR) -> None:
-        self._most = most
-        self._hour = 0.0
-        self._counts: collections.Counter[str] = collections.Counter()
-
-    def __call__(self, host: str, now: float) -> bool:
-        """Return whether one more is kept at ``now``, seconds since the epoch; it then counts."""
-        if now // HOUR != self._hour:
-            self._hour = now // HOUR
-            self._counts.clear()
-        if self._counts[host] >= self._most:
-            return False
-        self._counts[host] += 1
-        return True
 
 
 class Writer:
@@ -68,6 +37,7 @@ class Writer:
 
     :param options: asked every time, so they may change
     :param failed: called with what ended it
+    :param metrics: told what becomes of reports
     """
 
     def __init__(
@@ -75,14 +45,19 @@ class Writer:
         store: Store,
         options: Callable[[], Options],
         failed: Callable[[BaseException], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._options = options
         self._failed = failed
-        self._pending = Pending(options().max_nodes)
+        self._metrics = metrics or Metrics()
+        self._pending = Pending(
+            lambda: options().max_nodes, lambda: self._metrics.reports(Taken.SUPERSEDED)
+        )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name='writer', daemon=True)
-        self._forgot = float('-inf')
+        # Not at once: after a long outage of ours the nodes have to report first.
+        self._forgot = time.monotonic()
 
     def start(self) -> None:
         """Begin to write; returns at once."""
@@ -97,10 +72,15 @@ class Writer:
         if len(self._pending):
             LOG.warning('reports of %d nodes are lost; they report again', len(self._pending))
 
+    def waiting(self) -> int:
+        """Return how many reports are not written yet, but for those that are being written."""
+        return self._pending.count()
+
     def add(self, digest: Digest) -> None:
         """Have a report written soon."""
         if not self._pending.add(digest):
-            LOG.warning('reports of too many nodes come at once: some are dropped')
+            self._metrics.reports(Taken.REFUSED)
+            LOG.warning('too many reports come at once: some are dropped')
 
     def _run(self) -> None:
         try:
@@ -123,9 +103,10 @@ class Writer:
             self._failed(error)
 
     def _done(self, batch: dict[str, list[Digest]]) -> bool:
-        """Write a batch; returns False where the database is away, and the batch is kept."""
+        """Write a batch; returns False where the database is away: what is not written is kept."""
         try:
             self._write(batch)
+            batch = {}
             self._forget()
         except AWAY as error:
             LOG.error('the database: %s', first_line(error))
@@ -147,12 +128,19 @@ class Writer:
                 for host, reports in batch.items():
                     self._write({host: reports})
                 return
+            self._metrics.reports(Taken.REFUSED, sum(len(each) for each in batch.values()))
             LOG.error('a report cannot be kept: %s', first_line(error))
             LOG.debug('the report of %s', next(iter(batch)), exc_info=True)
 
     def _keep(self, batch: dict[str, list[Digest]]) -> None:
         options = self._options()
+        began = time.monotonic()
         written = self._store.write(batch, options.agent_down_time, options.max_nodes)
+        self._metrics.written(time.monotonic() - began)
+        for taken, count in written.taken.items():
+            self._metrics.reports(taken, count)
+        for kind, count in written.events.items():
+            self._metrics.events(kind, count)
         LOG.debug('reports of %d nodes written', len(batch))
         if written.refused:
             LOG.warning(
@@ -169,5 +157,6 @@ class Writer:
         options, now = self._options(), time.time()
         count = self._store.forget(now - options.node_retention, now - options.event_retention)
         if count:
+            self._metrics.events(Kind.FORGOTTEN, count)
             LOG.info('%d nodes are forgotten that sent no reports any more', count)
         self._forgot = time.monotonic()

@@ -49,6 +49,19 @@ OPTS = [
             'message bus can make names up.'
         ),
     ),
+    cfg.PortOpt(
+        'metrics_port',
+        min=1,
+        help='Port on which metrics are served to Prometheus, by HTTP. Unset: none are.',
+    ),
+    cfg.HostAddressOpt(
+        'metrics_host',
+        default='127.0.0.1',
+        help=(
+            'Address to serve them on. Whoever can reach it can read how many nodes are in which '
+            'state: there is no password and no TLS.'
+        ),
+    ),
 ]
 
 
@@ -79,7 +92,8 @@ def options(conf: cfg.ConfigOpts) -> Options:
     return Options(
         float(group.agent_down_time),
         group.event_retention * DAY,
-        group.node_retention * DAY,
+        # One that is not even down would come and go.
+        max(group.node_retention * DAY, float(group.agent_down_time)),
         group.max_nodes,
     )
 

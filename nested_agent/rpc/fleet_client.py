@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nested_agent.exceptions import NoReportError
+from nested_agent.exceptions import NoAnswerError, NoReportError
 from nested_agent.rpc import fleet
 from nested_agent.rpc.asking import Asking
 
@@ -70,7 +70,9 @@ class FleetClient(Asking):
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(left, PAGE)
-            wait = max(end - time.monotonic(), 0.1)
+            wait = end - time.monotonic()
+            if wait <= 0:
+                raise NoAnswerError(f'the collector did not send all within {deadline:g} s')
             answer = self._ask(method, wait, filters=dict(filters), marker=marker, limit=size)
             rows, marker = self._read(functools.partial(_page, answer, name))
             yield from rows

@@ -5,7 +5,8 @@ import re
 import time
 from collections.abc import Callable
 
-#: oslo.messaging logs every attempt to reach a broker, at ERROR.
+#: oslo.messaging logs every attempt to reach a broker at ERROR, and every message that is none with
+#: a traceback.
 NOISY = ('oslo.messaging._drivers.impl_rabbit', 'oslo_messaging._drivers.amqpdriver')
 
 _NUMBER = re.compile(r'[0-9a-f]{8}-[0-9a-f-]{27}|\d+')
@@ -39,9 +40,22 @@ class Seldom(logging.Filter):
         return news
 
 
+class Brief(Seldom):
+    """Lets no traceback pass either, only what kind of error it is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is news."""
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind:
+            record.msg = f'{record.getMessage()} ({kind.__name__})'
+            record.args = ()
+            record.exc_info = record.exc_text = None
+        return super().filter(record)
+
+
 def install() -> None:
     """Filter oslo.messaging's loggers; doing so again changes nothing."""
     for name in NOISY:
         logger = logging.getLogger(name)
         if not any(isinstance(each, Seldom) for each in logger.filters):
-            logger.addFilter(Seldom())
+            logger.addFilter(Brief())

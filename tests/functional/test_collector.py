@@ -6,14 +6,17 @@ import atexit
 import json
 import logging
 import signal
+import threading
 import time
 from typing import Any
 
 import oslo_messaging
+import sqlalchemy as sa
 from kombu import connection as amqp
 from oslo_config import cfg
 from oslotest import base
 
+from nested_agent.collector.tables import EVENTS, NODES
 from nested_agent.conf import load
 from nested_agent.rpc import fleet
 from tests.functional import broker as brokers
@@ -21,7 +24,9 @@ from tests.functional.broker import GENEROUS, wait_for
 from tests.functional.collector import Collector
 from tests.functional.daemon import Daemon
 from tests.functional.mariadb import MariaDB
+from tests.unit import test_collector_store
 from tests.unit.test_collector_digest import plain
+from tests.unit.test_collector_node import told
 
 # oslotest keeps every record: of ten thousand requests that takes longer than the requests.
 for _name in ('amqp', 'kombu', 'oslo.messaging', 'oslo_messaging', 'stevedore'):
@@ -235,6 +240,7 @@ class KeptTest(CollectorCase):
             self.cast(collector, plain(), version='7.3')
             self.cast(collector, plain(), namespace='elsewhere')
             self.raw(b'no JSON', b'[]', b'{"oslo.message": "{}"}', b'{"oslo.message": 7}', b'\xff')
+            self.raw(b'[' * 300000, b'{"oslo.message": "' + b'[' * 300000 + b'"}', b'1' * 6000)
         self.cast(collector, plain(host='good'))
         self.rows(collector, good=7)
         lines = collector.said().splitlines()[before:]
@@ -242,7 +248,36 @@ class KeptTest(CollectorCase):
         told = [line for line in lines if 'a report was refused' in line]
         self.assertGreater(len(told), 3)
         self.assertEqual(len(told), len({line.partition('refused')[2] for line in told}))
-        self.assertLess(len(lines), 120, '\n'.join(lines[:200])[:20000])
+        self.assertLess(len(lines), 40, '\n'.join(lines[:200])[:20000])
+        self.assertNotIn('Traceback', collector.said())
+
+    def test_strange_reports_are_kept_and_shown(self):
+        words = [
+            {'type': 'T', 'status': 'False', 'reason': f'{"Reason" * 9}{number}'}
+            for number in range(64)
+        ]
+        odd = [
+            {'type': 'T', 'status': 'False', 'reason': 'R', 'message': 'a\ud800\x1b[2J\U0001f600'}
+        ]
+        deep: object = 'x'
+        for _ in range(28):
+            deep = [deep]
+        collector = self.collector()
+        self.cast(
+            collector,
+            plain(host='wordy', conditions=words),
+            plain(host='odd', conditions=odd, time=1e300, policy={'huge': 10**4000}),
+            plain(host='deep', policy=deep),
+        )
+        self.rows(collector, deep=7, odd=7, wordy=7)
+        for host in ('wordy', 'odd', 'deep'):
+            for form in ('table', 'json', 'yaml', 'csv', 'value', 'shell'):
+                done = collector.control('node', 'show', host, '-f', form)
+                self.assertEqual((0, ''), (done.returncode, done.stderr), (host, form))
+                if form == 'table':
+                    self.assertNotIn('\x1b', done.stdout)
+        self.assertEqual(3, len(self.nodes(collector)))
+        self.assertEqual({'state', 'remediation'}, {e['kind'] for e in self.events(collector)})
 
     def raw(self, *bodies):
         """Send what is no message of oslo.messaging."""
@@ -357,6 +392,25 @@ class StartTest(CollectorCase):
         collector.start()
         self.assertEqual(0, collector.stop())
 
+    def test_a_file_of_sqlite_is_for_its_owner(self):
+        collector = self.collector(started=False)
+        collector.sync()
+        for path in collector.base.glob('collector.sqlite*'):
+            self.assertEqual(0o600, path.stat().st_mode & 0o777, path)
+
+    def test_a_database_that_cannot_be_used(self):
+        collector = self.collector(started=False)
+        for url in ('sqlite:////nonexistent/x', 'mysql+pymysql://u:s3@cret@localhost/x'):
+            collector.database = url
+            collector.configure()
+            done = collector.manage('db', 'sync')
+            collector.start(listening=False)
+            self.assertEqual([64, 64], [done.returncode, collector.process.wait(GENEROUS)])
+            for said in (done.stderr, collector.said()):
+                self.assertIn('[database] connection: ', said)
+                self.assertNotIn('cret', said)
+                self.assertNotIn('Traceback', said)
+
     def test_without_a_broker_in_the_configuration(self):
         collector = self.collector(started=False)
         collector.sync()
@@ -419,6 +473,8 @@ class MariaDBTest(MariaDBCase, KeptTest):
         self.rows(collector, node1=7)
 
     def test_what_is_outside_of_the_usual_characters(self):
+        # As OpenStack's URLs have it.
+        self.database += '&charset=utf8'
         collector = self.collector()
         run = {**plain()['remediation']['last_run'], 'message': '\u4e2d\U0001f600\ud800\x00'}
         self.cast(collector, plain(remediation={'last_run': run}))
@@ -439,3 +495,91 @@ class MariaDBSchemaTest(MariaDBCase):
         with collector.engine.connect() as connection:
             context = migration.MigrationContext.configure(connection)
             self.assertEqual([], autogenerate.compare_metadata(context, METADATA))
+
+    def test_one_that_is_not_there(self):
+        self.server.execute('DROP DATABASE collector')
+        collector = self.collector(started=False)
+        done = collector.manage('db', 'sync')
+        self.assertEqual(64, done.returncode)
+        self.assertIn("Unknown database 'collector'", done.stderr)
+        collector.start(listening=False)
+        self.assertEqual(64, collector.process.wait(GENEROUS))
+        self.assertNotIn('Traceback', collector.said())
+
+    def test_by_another_name(self):
+        self.database = self.database.replace('mysql+', 'mariadb+')
+        collector = self.collector()
+        self.cast(collector, plain(host='node1'), plain(host='Node1'))
+        self.rows(collector, node1=7, Node1=7)
+
+
+class MariaDBStoreCase(test_collector_store.StoreCase):
+    """What is true of SQLite is true of MariaDB."""
+
+    def connection(self):
+        self.server = shared(MariaDB)
+        self.server.create()
+        return self.server.url
+
+
+class MariaDBWriteTest(MariaDBStoreCase, test_collector_store.WriteTest):
+    """Everything again, two writers at once too."""
+
+    def test_two_that_meet(self):
+        """One waits for a node that the other writes, and does not undo it."""
+        self.write(told(1, 10.0))
+        with self.engine.begin() as connection:
+            connection.execute(sa.select(NODES).with_for_update()).all()
+            thread = self.writing_and_waiting(told(3, 12.0))
+            connection.execute(sa.update(NODES).values(sequence=5, confirmed=12.0))
+        thread.join(GENEROUS)
+        self.assertEqual(5, self.sequence())
+
+    def test_deadlocks_are_tried_again(self):
+        self.write(told(1, 10.0, host='a'), told(1, 10.0, host='b'))
+        event = {'time': 1.0, 'host': 'x', 'kind': 'state', 'message': ''}
+        chosen = sa.select(NODES).with_for_update()
+        with self.engine.begin() as connection:
+            # Who has written more is not the one that is given up.
+            connection.execute(sa.insert(EVENTS), 100 * [event])
+            connection.execute(chosen.where(NODES.c.host == 'b')).all()
+            thread = self.writing_and_waiting(told(2, 11.0, host='a'), told(2, 11.0, host='b'))
+            connection.execute(chosen.where(NODES.c.host == 'a')).all()
+        thread.join(GENEROUS)
+        self.assertEqual([2, 2], [self.sequence(host) for host in 'ab'])
+
+    def writing_and_waiting(self, *digests):
+        """Return the thread that writes reports, once it waits for a lock."""
+        thread = threading.Thread(target=self.write, args=digests)
+        thread.start()
+        # Not innodb_trx: what is asked often gets the answer of before.
+        waiting = sa.text(
+            'SELECT COUNT(*) FROM information_schema.processlist '
+            "WHERE info LIKE 'SELECT nodes%FOR UPDATE' AND time_ms > 300"
+        )
+
+        def waits():
+            with self.engine.connect() as connection:
+                return connection.execute(waiting).scalar_one() == 1
+
+        wait_for('it to wait', waits)
+        return thread
+
+    def test_connections_that_the_server_closed(self):
+        """wait_timeout, or a server that was restarted, while nothing was asked."""
+        self.write(told(1, 10.0))
+        ids = 'SELECT id FROM information_schema.processlist WHERE db = "collector"'
+        with self.engine.connect() as connection:
+            numbers = connection.execute(sa.text(ids)).scalars().all()
+        self.server.execute(';'.join(f'KILL {number}' for number in numbers))
+        self.write(told(2, 11.0))
+        self.assertEqual(2, self.sequence())
+
+    def sequence(self, host='node1'):
+        chosen = sa.select(NODES.c.sequence).where(NODES.c.host == host)
+        with self.engine.connect() as connection:
+            return connection.execute(chosen).scalar_one()
+
+
+class MariaDBReadTest(MariaDBStoreCase, test_collector_store.ReadTest):
+    """Everything again."""

@@ -6,7 +6,12 @@ from unittest import mock
 
 from oslotest import base
 
+from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
+
+# isort: split
 from nested_agent.cmd import node_list, node_show, node_summary, tables
+from nested_agent.exceptions import NoAnswerError
+from nested_agent.rpc import fleet_client
 
 NODE = {
     'host': 'node1', 'state': 'down', 'reported': 'drifted', 'reasons': ['Disabled', 'QEMU'],
@@ -69,3 +74,33 @@ class ShowTest(base.BaseTestCase):
             self.assertTrue(out.startswith('node1: DOWN since 1970-01-01 00:00:05Z; it last was'))
             self.assertIn('(600 s ago)', out)
             self.assertNotIn('\x1b', out)
+
+
+class PagesTest(base.BaseTestCase):
+    def client(self, ask):
+        client = fleet_client.FleetClient.__new__(fleet_client.FleetClient)
+        client._ask = ask
+        return client
+
+    def test_all_pages_as_one(self):
+        hosts = [f'node{each:04}' for each in range(fleet_client.PAGE + 10)]
+        sizes = []
+
+        def ask(method, deadline, *, filters, marker, limit):
+            sizes.append(limit)
+            rest = [host for host in hosts if marker is None or host > marker]
+            page = rest[:limit]
+            return {
+                'nodes': [{'host': host} for host in page],
+                'marker': page[-1] if len(rest) > limit else None,
+            }
+
+        for limit in (None, 1, fleet_client.PAGE, fleet_client.PAGE + 5, 10 * fleet_client.PAGE):
+            found = [row['host'] for row in self.client(ask).nodes(60.0, {}, limit)]
+            self.assertEqual(hosts[:limit], found)
+        self.assertLessEqual(max(sizes), fleet_client.PAGE)
+
+    def test_pages_without_end(self):
+        """Whoever answers, the deadline holds."""
+        client = self.client(lambda *_, **__: {'nodes': [], 'marker': 'a'})
+        self.assertRaises(NoAnswerError, list, client.nodes(0.1, {}))

@@ -1,10 +1,10 @@
 """Which reports are kept, and what of them."""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslotest import base
 
-from nested_agent.collector.digest import LIMIT, digest
+from nested_agent.collector.digest import DEPTH, LIMIT, digest
 from nested_agent.exceptions import ReportFormatError
 from nested_agent.model import (
     Condition,
@@ -133,7 +133,19 @@ class DigestTest(base.BaseTestCase):
         for other in others:
             self.assertRaises(ReportFormatError, digest, other, '1', 1.0)
 
-    @settings(max_examples=200)
+    def test_what_is_nested_too_deeply(self):
+        fits: object = 1
+        for _ in range(DEPTH - 1):
+            fits = [fits]
+        digest(plain(more=fits), '1', 1.0)
+        for deeper in ([fits], {'x': fits}, [1, fits]):
+            error = self.assertRaises(
+                ReportFormatError, digest, plain(more=deeper, other=1), '1', 1.0
+            )
+            self.assertIn('nested', str(error))
+
+    # How fast the machine is just now does not matter.
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.dictionaries(st.sampled_from(sorted(plain())), JSON), JSON)
     def test_whatever_comes_is_kept_or_refused(self, changes, release):
         try:

@@ -6,8 +6,16 @@ from typing import Any
 
 from oslotest import base
 
-from nested_agent.collector.digest import digest
-from nested_agent.collector.node import LATE_SECONDS, REASONS_LENGTH, Event, joined, merge
+from nested_agent.collector.digest import MESSAGE_LENGTH, digest
+from nested_agent.collector.node import (
+    AHEAD_SECONDS,
+    LATE_SECONDS,
+    REASONS_LENGTH,
+    Event,
+    joined,
+    merge,
+    not_ahead,
+)
 from nested_agent.collector.pending import PER_NODE, Pending
 from tests.unit.test_collector_digest import plain
 
@@ -134,6 +142,31 @@ class MergeTest(base.BaseTestCase):
         self.tell(told(1, 10.0), told(2, 10.0 + DOWN + 5))
         self.assertEqual(['state', 'returned'], self.kinds())
 
+    def test_a_clock_that_was_ahead(self):
+        """What it wrote must not count until that time has come."""
+        self.tell(told(1, 10.0), told(2, 1e9))
+        self.node = dataclasses.replace(self.node, contested=1e9)
+        now = 100.0
+        self.assertIs(self.node, not_ahead(self.node, 1e9 - AHEAD_SECONDS + 1))
+        self.node = not_ahead(self.node, now)
+        self.assertEqual(
+            (10.0, now, now, 10.0, now),
+            (self.node.since, self.node.seen, self.node.confirmed, self.node.booted,
+             self.node.contested),
+        )  # fmt: skip
+        self.tell(told(3, now + 1))
+        self.assertEqual((3, now + 1), (self.node.sequence, self.node.seen))
+
+    def test_an_event_s_message_fits(self):
+        reasons = [
+            {'type': 'T', 'status': 'False', 'reason': f'{"Reason" * 9}{number}'}
+            for number in range(64)
+        ]
+        self.tell(told(1, 10.0, conditions=reasons))
+        message = self.events[0].message
+        self.assertLessEqual(len(message), MESSAGE_LENGTH)
+        self.assertTrue(message.startswith('also ReasonReason'), message)
+
     def test_reasons_fit(self):
         many = tuple(f'{"Reason" * 10}{number}' for number in range(64))
         kept = joined(many)
@@ -144,7 +177,7 @@ class MergeTest(base.BaseTestCase):
 
 class PendingTest(base.BaseTestCase):
     def test_what_repeats_takes_the_place(self):
-        pending = Pending(10)
+        pending = Pending(lambda: 10)
         for number in range(100):
             pending.add(told(number, float(number)))
         ((host, reports),) = pending.take(5).items()
@@ -152,14 +185,14 @@ class PendingTest(base.BaseTestCase):
         self.assertEqual(0, len(pending))
 
     def test_what_changes_is_kept(self):
-        pending = Pending(10)
+        pending = Pending(lambda: 10)
         for number, state in enumerate(('drifted', 'compliant', 'drifted')):
             pending.add(told(number, float(number), state=state))
         (reports,) = pending.take(5).values()
         self.assertEqual([0, 1, 2], [each.sequence for each in reports])
 
     def test_it_is_bounded(self):
-        pending = Pending(2)
+        pending = Pending(lambda: 2)
         for number in range(1000):
             pending.add(told(number, float(number), state=f'state-{"ab"[number % 2]}'))
         self.assertTrue(pending.add(told(1, 1.0, host='node2')))
@@ -168,8 +201,35 @@ class PendingTest(base.BaseTestCase):
         self.assertEqual(PER_NODE, len(taken['node1']))
         self.assertEqual(999, taken['node1'][-1].sequence)
 
+    def test_it_is_bounded_in_size(self):
+        size = len(told(1, 1.0, message='x' * 10000).text)
+        pending = Pending(lambda: 1000, bytes_most=10 * size)
+        taken = [
+            pending.add(told(1, 1.0, host=f'node{each}', message='x' * 10000)) for each in range(20)
+        ]
+        self.assertEqual((10, 10), (taken.count(True), taken.count(False)))
+        # What takes the place of another is taken all the same.
+        for number in range(2, 10):
+            self.assertTrue(pending.add(told(number, 1.0, host='node0', message='x' * 10000)))
+        self.assertFalse(pending.add(told(10, 1.0, host='node0', message='x' * 30000)))
+        # What was written makes room, what is given back takes it again.
+        batch = pending.take(5)
+        self.assertTrue(pending.add(told(1, 1.0, host='new', message='x' * 30000)))
+        pending.give_back(batch)
+        self.assertFalse(pending.add(told(1, 1.0, host='newer', message='x' * 30000)))
+        pending.take(1000)
+        self.assertTrue(pending.add(told(1, 1.0, host='newer', message='x' * 30000)))
+
+    def test_how_many_there_may_be_can_change(self):
+        most = 1
+        pending = Pending(lambda: most)
+        self.assertTrue(pending.add(told(1, 1.0)))
+        self.assertFalse(pending.add(told(1, 1.0, host='node2')))
+        most = 2
+        self.assertTrue(pending.add(told(1, 1.0, host='node2')))
+
     def test_given_back_is_before_what_came(self):
-        pending = Pending(10)
+        pending = Pending(lambda: 10)
         pending.add(told(1, 1.0))
         pending.add(told(1, 1.0, host='node2'))
         batch = pending.take(5)

@@ -1,5 +1,6 @@
 """The database, as SQLite: what is written, read and deleted."""
 
+import collections
 import threading
 import time
 from pathlib import Path
@@ -14,8 +15,9 @@ from oslo_db import exception as db_exception
 from oslotest import base
 
 from nested_agent.collector import database, writer
-from nested_agent.collector.node import Kind
+from nested_agent.collector.node import AHEAD_SECONDS, Kind
 from nested_agent.collector.queries import Queries
+from nested_agent.collector.quota import HOUR, Quota
 from nested_agent.collector.store import Store
 from nested_agent.collector.tables import METADATA
 from nested_agent.conf import collector
@@ -39,13 +41,16 @@ def conf(url):
 class StoreCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
-        directory = Path(self.useFixture(fixtures.TempDir()).path)
-        self.conf = conf(f'sqlite:///{directory}/x.sqlite')
+        self.conf = conf(self.connection())
         self.engine = database.connect(self.conf)
         self.addCleanup(self.engine.dispose)
         database.sync(self.engine)
         self.store = Store(self.engine)
         self.queries = Queries(self.engine)
+
+    def connection(self):
+        """Return what SQLAlchemy connects with."""
+        return f'sqlite:///{self.useFixture(fixtures.TempDir()).path}/x.sqlite'
 
     def write(self, *digests, most=MOST):
         batch: dict[str, list[object]] = {}
@@ -82,10 +87,48 @@ class SchemaTest(StoreCase):
         self.assertIn('nested-collector-manage db sync', str(error))
 
     def test_a_url_that_cannot_be_used(self):
-        for url in ('nonsense', 'oracle+what://u:s3cret@h/d', 'mysql+pymysql://u:s3cret@h:x/d'):
+        for url in (
+            'nonsense',
+            'postgresql://u:s3cret@h/d',
+            'mysql+what://u:s3cret@h/d',
+            'mysql+pymysql://u:s3cret@h:x/d',
+        ):
             error = self.assertRaises(ConfigurationError, database.connect, conf(url))
             self.assertIn('[database] connection', str(error))
             self.assertNotIn('s3cret', str(error))
+
+    def test_a_password_that_is_not_quoted_is_no_host(self):
+        """Otherwise every error of the server's client would show half of it."""
+        url = 'mysql+pymysql://u:s3@cret@h/d'
+        error = self.assertRaises(ConfigurationError, database.connect, conf(url))
+        self.assertIn('%40', str(error))
+        self.assertNotIn('cret', str(error))
+
+    def test_mariadb_is_another_name(self):
+        """oslo.db knows what errors mean, and SQLAlchemy the tables' options, by one name."""
+        for name in ('mysql', 'mariadb'):
+            engine = database.connect(conf(f'{name}+pymysql://u:s3cret@h/d'))
+            self.assertEqual('mysql', engine.dialect.name)
+
+    def test_what_can_never_be_used_is_refused(self):
+        junk = Path(self.useFixture(fixtures.TempDir()).path) / 'junk'
+        junk.write_text('junk' * 1000)
+        for url in (
+            'sqlite:////nonexistent/x',
+            'sqlite:////tmp',
+            f'sqlite:///{junk}',
+            'mysql+pymysql://u:s3cret@127.0.0.1:1/d?nonsense=1',
+            'mysql+pymysql://u:s3cret@127.0.0.1:1/d?ssl_ca=/nonexistent',
+        ):
+            engine = database.connect(conf(url))
+            for function in (database.check, database.sync):
+                error = self.assertRaises(database.SchemaError, function, engine)
+                self.assertIn('[database] connection: ', str(error))
+                self.assertNotIn('s3cret', str(error))
+
+    def test_what_is_only_away_is_not(self):
+        engine = database.connect(conf('mysql+pymysql://u:s3cret@127.0.0.1:1/d'))
+        self.assertRaises(database.AWAY, database.check, engine)
 
 
 class WriteTest(StoreCase):
@@ -125,13 +168,25 @@ class WriteTest(StoreCase):
         self.assertEqual(['%', 'Node1', '_', 'node1', 'node1.x'], self.hosts())
 
     def test_events_have_a_quota(self):
-        self.store = Store(self.engine, writer.Quota(3))
+        self.store = Store(self.engine, Quota(3))
         for number in range(10):
             written = self.write(told(number, 10.0, state=f'state-{"ab"[number % 2]}'))
         self.assertEqual(3, len(self.kinds()))
         self.assertEqual(('node1',), written.untold)
-        self.write(told(11, 10.0 + writer.HOUR, state='state-c'))
+        self.write(told(11, 10.0 + HOUR, state='state-c'))
         self.assertEqual(5, len(self.kinds()))
+
+    def test_what_was_not_written_does_not_count(self):
+        self.store = Store(self.engine, Quota(3))
+        failing = mock.patch.object(
+            Store, '_update', side_effect=db_exception.DBConnectionError('gone')
+        )
+        for _ in range(10):
+            with failing, self.assertRaises(db_exception.DBConnectionError):
+                self.write(told(1, 10.0))
+        for number in range(1, 4):
+            self.write(told(number, 10.0, state=f'state-{"ab"[number % 2]}'))
+        self.assertEqual(3, len(self.kinds()))
 
     def test_two_writers(self):
         """Each gets half of the reports, in its own order: the last counts."""
@@ -169,6 +224,26 @@ class WriteTest(StoreCase):
         forgotten, state = self.queries.events().rows
         self.assertEqual((Kind.FORGOTTEN, 'node1'), (forgotten['kind'], forgotten['host']))
         self.assertEqual(('state', 'node2'), (state['kind'], state['host']))
+
+    def test_much_that_is_too_old_goes_in_pieces(self):
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.collector.store.CHUNK', 2))
+        self.write(*(told(1, 10.0, host=f'node{each}') for each in range(5)))
+        self.write(told(1, 500.0, host='last'))
+        sizes = []
+        sa.event.listen(
+            self.engine,
+            'after_cursor_execute',
+            lambda *about: sizes.append(about[1].rowcount) if 'DELETE' in about[2] else None,
+        )
+        self.assertEqual(5, self.store.forget(100.0, 400.0))
+        self.assertEqual(['last'], self.hosts(500.0))
+        self.assertEqual({'forgotten': 5, 'state': 1}, collections.Counter(self.kinds()))
+        self.assertLessEqual(max(sizes), 2)
+
+    def test_a_node_is_not_forgotten_before_it_is_down(self):
+        self.conf.set_override('node_retention', 0.0, group='collector')
+        self.conf.set_override('agent_down_time', 77, group='collector')
+        self.assertEqual(77.0, collector.options(self.conf).node_retention)
 
 
 class ReadTest(StoreCase):
@@ -212,6 +287,13 @@ class ReadTest(StoreCase):
     def test_down(self):
         row = self.queries.nodes(200.0, DOWN, states=['down']).rows[0]
         self.assertEqual(('down', 'compliant', 1.0), (row['state'], row['reported'], row['since']))
+
+    def test_seen_in_the_future_is_not_seen(self):
+        """A clock was wrong: it must not keep the node from being down for years."""
+        self.write(told(1, 200.0 + AHEAD_SECONDS + 1, host='e'))
+        self.assertEqual(['d', 'e'], self.hosts(200.0, states=['down']))
+        self.assertEqual('down', self.queries.node('e', 200.0, DOWN)['state'])
+        self.assertEqual(2, self.queries.summary(200.0, DOWN)['states']['down'])
 
     def test_summary(self):
         self.assertEqual(
@@ -289,7 +371,23 @@ class WriterTest(StoreCase):
         self.wait_for(['node1', 'node3'])
         self.assertEqual([], self.failures)
 
+    def test_nothing_is_forgotten_before_the_nodes_could_report(self):
+        """After a long outage of all collectors, or with a clock that is not set yet."""
+        self.write(told(1, 10.0, host='old'))
+        self.writer.start()
+        self.writer.add(told(1, time.time()))
+        self.wait_for(['node1', 'old'])
+        self.writer.stop(DEADLINE)
+        self.assertEqual(['node1', 'old'], self.hosts())
+
+    def test_what_is_too_old_is_forgotten(self):
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.collector.writer.FORGET_SECONDS', 0.01))
+        self.write(told(1, 10.0, host='old'))
+        self.writer.start()
+        self.wait_for([])
+
     def test_a_defect_ends_it(self):
+        self.useFixture(fixtures.MonkeyPatch('nested_agent.collector.writer.FORGET_SECONDS', 0.01))
         with mock.patch.object(self.store, 'forget', side_effect=RuntimeError('a defect')):
             self.writer.start()
             self.writer.add(told(1, time.time()))

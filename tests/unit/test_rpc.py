@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from pathlib import Path
@@ -440,6 +441,15 @@ class SeldomTest(base.BaseTestCase):
         for number in range(1000):
             news.filter(logging.LogRecord('x', logging.ERROR, '', 0, 'a' * number, None, None))
         self.assertLessEqual(len(news._passed), seldom.Seldom.TEXTS)
+
+    def test_a_traceback_is_one_line(self):
+        try:
+            raise RecursionError('at the length of the message')
+        except RecursionError:
+            told = sys.exc_info()
+        record = logging.LogRecord('x', logging.ERROR, '', 1, 'not %s', ('read',), told)
+        self.assertTrue(seldom.Brief().filter(record))
+        self.assertEqual('not read (RecursionError)', logging.Formatter().format(record))
 
 
 class WorkersTest(base.BaseTestCase):
