@@ -63,6 +63,8 @@ share=$destdir$prefix/share
 completion=$share/bash-completion/completions/nested-agentctl
 configuration=$destdir$sysconfdir/nested-agent
 logrotate=$destdir$sysconfdir/logrotate.d
+# For another host as a rule: they are there to be fetched.
+monitoring='prometheus/nested-agent.rules.yml grafana/nested-agent.json'
 
 # systemctl ARGUMENT...: where there is a systemd to tell.
 tell_systemd() {
@@ -92,6 +94,9 @@ install_files() {
         put "$scratch/unit" "$units/${unit##*/}"
     done
     put "$source/etc/systemd/report-only.conf" "$share/nested-agent/report-only.conf"
+    for file in $monitoring; do
+        put "$source/etc/$file" "$share/nested-agent/$file"
+    done
     for sample in "$source"/etc/nested-agent/*.sample; do
         put "$sample" "$configuration/${sample##*/}"
     done
@@ -132,6 +137,9 @@ remove_files() {
         rm -fv "$configuration/${sample##*/}"
     done
     rm -fv "$completion" "$share/nested-agent/report-only.conf" "$share"/man/man[1-8]/nested-*.[1-8]
+    for file in $monitoring; do
+        rm -fv "$share/nested-agent/$file"
+    done
     for ours in "$source"/etc/logrotate.d/*; do
         theirs=$logrotate/${ours##*/}
         if cmp -s "$ours" "$theirs"; then
@@ -145,7 +153,8 @@ remove_files() {
             rm -v "$link"
         fi
     done
-    for directory in "$configuration/nested-agent.conf.d" "$configuration" "$share/nested-agent"; do
+    for directory in "$configuration/nested-agent.conf.d" "$configuration" \
+        "$share/nested-agent/prometheus" "$share/nested-agent/grafana" "$share/nested-agent"; do
         if [ -d "$directory" ]; then
             rmdir --ignore-fail-on-non-empty "$directory"
         fi

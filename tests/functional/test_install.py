@@ -19,6 +19,8 @@ PLACED = {
     UNIT,
     COMPLETION,
     'usr/local/share/nested-agent/report-only.conf',
+    'usr/local/share/nested-agent/prometheus/nested-agent.rules.yml',
+    'usr/local/share/nested-agent/grafana/nested-agent.json',
     *(str(each.relative_to(CHECKOUT)) for each in CHECKOUT.glob('etc/nested-agent/*.sample')),
     *(
         f'usr/local/lib/systemd/system/{each.name}'
