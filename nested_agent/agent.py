@@ -12,7 +12,15 @@ from collections.abc import Callable, Collection, Sequence
 
 from nested_agent.exceptions import RemediationError
 from nested_agent.mending import Mending
-from nested_agent.model import Condition, ConditionType, Report, Run, State, Status
+from nested_agent.model import (
+    SCHEMA_VERSION,
+    Condition,
+    ConditionType,
+    Report,
+    Run,
+    State,
+    Status,
+)
 from nested_agent.watch import Watcher
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +49,18 @@ class Timing:
     beat: float | None = None
 
 
+@dataclasses.dataclass(slots=True)
+class Effort:
+    """What it took to verify, up to date when a report is published.
+
+    :ivar seconds: that the last verification took, whatever came of it
+    :ivar failures: verifications that a defect of ours ended
+    """
+
+    seconds: float = 0.0
+    failures: int = 0
+
+
 class Agent:
     """Keeps one report current, and the node as that report wants it.
 
@@ -51,6 +71,7 @@ class Agent:
     :param mending: makes fixes; None: nothing is ever changed
     :param alive: called at every sign of life
     :param last: the report of an earlier run, if any
+    :param effort: where to write down what it took
     """
 
     def __init__(
@@ -63,6 +84,7 @@ class Agent:
         mending: Mending | None = None,
         alive: Callable[[], object] = lambda: None,
         last: Report | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self._mending = mending
         self._verify = verify
@@ -71,6 +93,7 @@ class Agent:
         self._timing = timing
         self._alive = alive
         self._last = last
+        self._effort = effort or Effort()
         self._current: Report | None = None
         self._paths: Collection[str] = ()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -145,12 +168,15 @@ class Agent:
         self._alive()
         if self._mending:
             self._mending.stand_aside(lambda: self._stopping)
+        began = time.monotonic()
         try:
             report = self._verify(self._last)
         except Exception as error:  # the tick: whatever went wrong becomes a report
             LOG.exception('verification failed')
+            self._effort.failures += 1
             report = _failed(self._last, error)
-        report = _numbered(report, self._last)
+        self._effort.seconds = time.monotonic() - began
+        report = _dated(_numbered(report, self._last), self._last)
         for channel in self._channels:
             try:
                 channel(report, self._last)
@@ -221,7 +247,13 @@ def _failed(last: Report | None, error: Exception) -> Report:
     )
     unknown = last or Report(socket.gethostname(), now, None, None, {}, State.UNKNOWN, (), (), None)
     return dataclasses.replace(
-        unknown, time=now, state=State.UNKNOWN, conditions=conditions, plan=(), observation=None
+        unknown,
+        time=now,
+        state=State.UNKNOWN,
+        conditions=conditions,
+        plan=(),
+        observation=None,
+        schema_version=SCHEMA_VERSION,
     )
 
 
@@ -230,3 +262,12 @@ def _numbered(report: Report, last: Report | None) -> Report:
     same_boot = last is not None and last.boot_id == report.boot_id
     sequence = (last.sequence or 0) + 1 if last is not None and same_boot else 1
     return dataclasses.replace(report, sequence=sequence)
+
+
+def _dated(report: Report, last: Report | None) -> Report:
+    """Return the report with the time since when its state is what it is."""
+    since = report.time
+    if last is not None and last.state is report.state:
+        # The last one may be of a release that kept no such time.
+        since = last.time if last.state_since is None else last.state_since
+    return dataclasses.replace(report, state_since=since)

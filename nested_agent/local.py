@@ -14,6 +14,7 @@ from nested_agent.node.root import Root
 from nested_agent.proof import result
 from nested_agent.proof.result import Proof
 from nested_agent.remediation.remediator import Remediator
+from nested_agent.remediation.runs import Onlooker
 from nested_agent.report import Judged, judge
 from nested_agent.reporting import state_file
 
@@ -25,10 +26,16 @@ class Local:
 
     :param conf: our configuration, loaded; its options are read anew at every use
     :param alive: called at least every few seconds of a remediation
+    :param onlooker: told of remediations as they happen
     """
 
     def __init__(
-        self, conf: Any, root: Root | None = None, *, alive: Callable[[], object] = lambda: None
+        self,
+        conf: Any,
+        root: Root | None = None,
+        *,
+        alive: Callable[[], object] = lambda: None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self._conf = conf
         self.root = root or Root()
@@ -41,6 +48,7 @@ class Local:
             lambda: remediation.options(conf),
             self._look,
             alive=alive,
+            onlooker=onlooker,
         )
 
     def look(self) -> Judged:

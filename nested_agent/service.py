@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from oslo_service import service
 
 from nested_agent import sd_notify
-from nested_agent.agent import Agent, Timing
+from nested_agent.agent import Agent, Effort, Timing
 from nested_agent.conf import remediation
 from nested_agent.exceptions import ConfigurationError, ReportFormatError
 from nested_agent.local import Local
@@ -21,6 +21,7 @@ from nested_agent.model import Report
 from nested_agent.node import watched
 from nested_agent.node.root import Root
 from nested_agent.remediation.remediator import Remediator
+from nested_agent.remediation.runs import Onlooker
 from nested_agent.remediation.schedule import Schedule
 from nested_agent.report import first
 from nested_agent.reporting import log, state_file
@@ -70,6 +71,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
     :param conf: our configuration, loaded
     :param make_server: makes the RPC server for a host name; None: standalone
     :param channels: told of every report, besides the log, the state file and systemd
+    :param effort: where the loop writes down what it took to verify
+    :param onlooker: told of remediations as they happen
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         make_server: Callable[[str, Asked], Server] | None,
         root: Root | None = None,
         channels: Sequence[Channel] = (),
+        effort: Effort | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         super().__init__()
         self._conf = conf
@@ -87,7 +92,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         self._paths: set[str] = set()
         self._watchdog = sd_notify.watchdog_seconds()
         self._read_options()
-        self._node = Local(conf, root, alive=_alive)
+        self._node = Local(conf, root, alive=_alive, onlooker=onlooker)
         remediator = self._node.remediator
         schedule = Schedule(remediator, lambda: remediation.options(conf))
         self.agent = Agent(
@@ -98,6 +103,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
             mending=Mending(remediator, schedule, _alive),
             alive=_alive,
             last=self._last_report(),
+            effort=effort,
         )
         self._thread = threading.Thread(target=self._run, name='agent', daemon=True)
         self.failed: BaseException | None = None

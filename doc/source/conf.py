@@ -47,5 +47,14 @@ autoprogram_cliff_ignored = [
 # Section 1, as of all of OpenStack's services.
 man_pages = [
     ('cli/nested-agent', 'nested-agent', 'nested virtualization agent', author, 1),
+    ('cli/nested-agent-status', 'nested-agent-status', 'before an upgrade', author, 1),
     ('cli/nested-agentctl', 'nested-agentctl', 'ask and fix a compute node', author, 1),
+    ('cli/nested-collector', 'nested-collector', 'what the agents of a cloud report', author, 1),
+    (
+        'cli/nested-collector-manage',
+        'nested-collector-manage',
+        'the database of nested-collector',
+        author,
+        1,
+    ),
 ]

@@ -10,12 +10,15 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nested_agent import lifecycle, service
+from nested_agent.agent import Effort
 from nested_agent.cmd import daemon
-from nested_agent.conf import load
+from nested_agent.conf import load, notifications
 from nested_agent.exceptions import ConfigurationError
+from nested_agent.remediation.history import History
 from nested_agent.reporting.cast import Cast, Sender
 from nested_agent.reporting.channel import Channel
-from nested_agent.rpc import server
+from nested_agent.reporting.notify import Notify
+from nested_agent.rpc import api, server
 
 RELEASE = daemon.VERSION.release_string()
 ABOUT = {
@@ -35,6 +38,7 @@ LOG = log.getLogger(__name__)
 
 
 def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
+    notify = notifier(conf)
     state_dir = Path(conf.agent.state_dir)
     try:
         state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -51,8 +55,50 @@ def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
         channels.append(Cast(Sender(conf, RELEASE), lambda: float(conf.agent.report_interval)))
     else:
         LOG.info('no transport_url is set: standalone, nobody can ask by RPC')
-    agent = service.AgentService(conf, make_server if remote else None, channels=channels)
+    effort = Effort()
+    if conf.metrics.textfile_directory:
+        channels.append(_textfile(conf, effort))
+    if notify:
+        LOG.info('notifications are on')
+        channels.append(notify)
+    agent = service.AgentService(
+        conf, make_server if remote else None, channels=channels, effort=effort, onlooker=notify
+    )
     return lifecycle.run(agent, reload)
+
+
+def _textfile(conf: cfg.ConfigOpts, effort: Effort) -> Channel:
+    # Imported here: the library is installed with the extra "metrics" alone.
+    try:
+        from nested_agent.reporting.textfile import Textfile
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f'[metrics] textfile_directory: {error.name} is not installed: it comes with '
+            '"nested-agent[metrics]"; or unset the option'
+        ) from error
+    return Textfile(
+        Path(conf.metrics.textfile_directory),
+        RELEASE,
+        lambda: float(conf.agent.interval),
+        effort,
+        History(Path(conf.agent.state_dir)).runs,
+    )
+
+
+def notifier(conf: cfg.ConfigOpts) -> Notify | None:
+    """Return what notifies as the configuration says; None: nobody is to be notified.
+
+    :raises ConfigurationError: naming the option that cannot be used
+    """
+    wanted = notifications.options(conf)
+    if not wanted.wanted:
+        return None
+    notifications.check(wanted, broker=server.configured(conf))
+    # Imported here: it costs megabytes, and most of a start.
+    from nested_agent.reporting.notify_transport import Notifier
+
+    option = f'[{notifications.GROUP}] transport_url' if wanted.own_broker else api.URL
+    return Notify(Notifier(conf, option))
 
 
 COMMAND = daemon.Command(load.AGENT, ABOUT, _run)

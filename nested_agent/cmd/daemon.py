@@ -11,7 +11,7 @@ from oslo_reports import opts as gmr_opts
 from pbr import version
 
 from nested_agent.cmd import exit_codes
-from nested_agent.conf import libraries, load
+from nested_agent.conf import libraries, load, notifications
 from nested_agent.conf.files import DEFAULT, File
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.rpc import api
@@ -42,6 +42,7 @@ class Command:
         """Run the daemon until it is told to stop, and return its exit code."""
         arguments = list(sys.argv[1:] if argv is None else argv)
         conf = cfg.CONF
+        read: Sequence[File] = ()
         log.register_options(conf)
         gmr_opts.set_defaults(conf)
         try:
@@ -55,7 +56,8 @@ class Command:
             gmr.TextGuruMeditation.setup_autorun(VERSION, conf=conf)
             return self.run(conf, lambda: self._reload(conf, arguments))
         except ConfigurationError as error:
-            print(f'{self.program.name}: {error}', file=sys.stderr)  # noqa: T201  # no log yet
+            told = load.located(read, error)
+            print(f'{self.program.name}: {told}', file=sys.stderr)  # noqa: T201  # no log yet
             return exit_codes.USAGE
         except SystemExit as end:
             # argparse ends with 2.
@@ -81,7 +83,7 @@ class Command:
                 raise load.refusal(read, DEFAULT, 'default_log_levels', problem)
             unknown = list(load.unknown(read, others, self.program))
             # What is known may be an option of oslo.messaging, which costs its import.
-            if not unknown and not api.configured(conf):
+            if not (unknown or api.configured(conf) or notifications.options(conf).wanted):
                 break
         return unknown
 

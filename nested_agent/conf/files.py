@@ -101,9 +101,35 @@ def known(options: Sequence[tuple[str, Sequence[cfg.Opt]]]) -> dict[str, set[str
     return found
 
 
+def deprecated(
+    files: Sequence[File], options: Sequence[tuple[str, Sequence[cfg.Opt]]]
+) -> Iterator[str]:
+    """Yield, as sentences, what is set that a later release may not know any more.
+
+    :param options: those there are, by group
+    """
+    for group, opts in options:
+        for option in opts:
+            for file in files:
+                for where, name in sorted(_former(group, option)):
+                    if name in file.options.get(where, ()):
+                        yield f'{file.path}: [{where}] {name} is now [{group}] {option.dest}'
+            source = option.deprecated_for_removal and origin(files, group, option)
+            if source:
+                since = f' since {option.deprecated_since}' if option.deprecated_since else ''
+                why = ' '.join((option.deprecated_reason or 'it will be removed').split())
+                yield f'{source}: [{group}] {option.dest} is deprecated{since}: {why}'
+
+
 def _names(group: str, option: cfg.Opt) -> set[tuple[str, str]]:
+    return {(group, option.dest), *_former(group, option)}
+
+
+def _former(group: str, option: cfg.Opt) -> set[tuple[str, str]]:
+    """Return the names by which former releases knew an option."""
     former = {(each.group or group, each.name or option.dest) for each in option.deprecated_opts}
-    return {(group, option.dest)} | {(where, name.replace('-', '_')) for where, name in former}
+    found = {(where, name.replace('-', '_')) for where, name in former}
+    return found - {(group, option.dest)}
 
 
 def _sets(file: File, names: Collection[tuple[str, str]]) -> bool:

@@ -137,6 +137,12 @@ def refusal(
     return ConfigurationError(f'{where}[{group}] {found.name}: {reason}')
 
 
+def located(read: Sequence[File], error: ConfigurationError) -> ConfigurationError:
+    """Return an error that begins with ``[GROUP] OPTION:`` together with what sets the option."""
+    named = re.match(r'\[(\w+)\] (\w+): (.+)', str(error), re.DOTALL)
+    return refusal(read, *named.groups()) if named else error
+
+
 def _check(conf: cfg.ConfigOpts, read: Sequence[File], group: str, option: cfg.Opt) -> None:
     # A bad value shows only when it is read (oslo.config: ConfigFileValueError).
     try:

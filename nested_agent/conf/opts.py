@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nested_agent.conf import agent, nova, policy, prove, remediation
+from nested_agent.conf import agent, metrics, nova, policy, prove, remediation
 
 GROUPS = (
     (agent.GROUP, agent.OPTS),
@@ -12,6 +12,7 @@ GROUPS = (
     (nova.GROUP, nova.OPTS),
     (remediation.GROUP, remediation.OPTS),
     (prove.GROUP, prove.OPTS),
+    (metrics.GROUP, metrics.OPTS),
 )
 
 

@@ -12,7 +12,7 @@ from nested_agent.model.remediation import Remediation
 
 #: Version of a Report as a plain dict. The minor number grows with a new key, the major number
 #: when a reader of the old form would misread the new one.
-SCHEMA_VERSION = '1.1'
+SCHEMA_VERSION = '1.2'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Report:
     :ivar sequence: number of this report since boot; None when it is not one of a daemon's
     :ivar nova_running: what nova-compute is known to run with (:class:`NovaRunning`), None if not
     :ivar remediation: None where nothing is known of it, as of a captured tree
+    :ivar state_since: seconds since the epoch when the state became what it is, as far as a
+        daemon's reports go back; None when it is not one of a daemon's
     """
 
     host: str
@@ -62,6 +64,7 @@ class Report:
     sequence: int | None = None
     nova_running: NovaRunning | None = None
     remediation: Remediation | None = None
+    state_since: float | None = None
     schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +100,7 @@ class Report:
                 sequence=optional(int, data.get('sequence')),
                 nova_running=optional(NovaRunning.from_dict, data.get('nova_running')),
                 remediation=optional(Remediation.from_dict, data.get('remediation')),
+                state_since=optional(float, data.get('state_since')),
                 schema_version=version,
             )
         except KeyError as error:

@@ -38,6 +38,7 @@ class Remediator:
     :param options: asked before every use, so they may change
     :param look: observes and judges the node, given what is known of earlier fixes
     :param alive: called at least every few seconds of a run
+    :param onlooker: told of runs as they happen
     :param clock: seconds since the epoch
     """
 
@@ -49,8 +50,10 @@ class Remediator:
         look: Callable[[Remediation], Judged],
         *,
         alive: Callable[[], object] = lambda: None,
+        onlooker: runs.Onlooker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._onlooker = onlooker
         self._root = root
         self._state_dir = state_dir
         self._options = options
@@ -240,6 +243,7 @@ class Remediator:
             self._journal.begin(begun)
         except RecordError as error:
             raise RemediationError(f'nothing is changed without a journal: {error}') from error
+        self._announce(lambda onlooker: onlooker.begun(begun))
         transaction = Transaction(
             site,
             self._journal,
@@ -327,6 +331,15 @@ class Remediator:
         except RecordError as error:
             # By a user who may only look, or on a full disk: the run was what it was.
             LOG.warning('%s', error)
+        self._announce(lambda onlooker: onlooker.ended(run))
+
+    def _announce(self, what: Callable[[runs.Onlooker], object]) -> None:
+        if self._onlooker is None:
+            return
+        try:
+            what(self._onlooker)
+        except Exception:  # whoever looks on has no say in what becomes of the node
+            LOG.exception('a run could not be told')
 
     def _site(self) -> Site:
         options = self._options()

@@ -13,6 +13,8 @@ Requests go to the topic :data:`TOPIC`, server = the host the agent reports unde
 Importing this is cheap: oslo.messaging is only imported when a transport is opened.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from oslo_config import cfg
@@ -44,6 +46,9 @@ HISTORY_MOST_RUNS = 1000
 
 #: Characters of a sentence that is told as it is.
 SENTENCE_LENGTH = 1000
+
+#: Where the URL of the broker stands.
+URL = '[DEFAULT] transport_url'
 
 NOT_UNDERSTOOD = (
     'it is not of the form DRIVER://USER:PASSWORD@HOST:PORT/VHOST?OPTION=VALUE, with other '
@@ -137,6 +142,23 @@ def target(server: str | None = None, version: str | None = None) -> Any:
     return oslo_messaging.Target(topic=TOPIC, version=version or VERSION, server=server)
 
 
+@contextlib.contextmanager
+def refusing(option: str = URL) -> Iterator[None]:
+    """Have what oslo.messaging says of a URL raised as :class:`ConfigurationError`.
+
+    :param option: where the URL stands; its text is not shown
+    """
+    import oslo_messaging
+
+    try:
+        yield
+    except (oslo_messaging.InvalidTransportURL, ValueError):
+        # From None: these errors quote what may well be a part of the password.
+        raise ConfigurationError(f'{option}: {NOT_UNDERSTOOD}') from None
+    except (oslo_messaging.DriverLoadFailure, cfg.Error, RuntimeError) as error:
+        raise ConfigurationError(f'{option}: {first_line(error)}') from None
+
+
 def transport_url(conf: cfg.ConfigOpts) -> Any:
     """Return ``transport_url`` as oslo.messaging understands it.
 
@@ -144,11 +166,8 @@ def transport_url(conf: cfg.ConfigOpts) -> Any:
     """
     import oslo_messaging
 
-    try:
+    with refusing():
         return oslo_messaging.TransportURL.parse(conf)
-    except (oslo_messaging.InvalidTransportURL, ValueError):
-        # From None: these errors quote what may well be a part of the password.
-        raise ConfigurationError(f'[DEFAULT] transport_url: {NOT_UNDERSTOOD}') from None
 
 
 def brokers(url: Any) -> str:
@@ -166,12 +185,8 @@ def open_transport(conf: cfg.ConfigOpts, url: Any) -> Any:
     """
     import oslo_messaging
 
-    try:
+    with refusing():
         return oslo_messaging.get_rpc_transport(conf, url=url)
-    except ValueError:
-        raise ConfigurationError(f'[DEFAULT] transport_url: {NOT_UNDERSTOOD}') from None
-    except (oslo_messaging.DriverLoadFailure, cfg.Error, RuntimeError) as error:
-        raise ConfigurationError(f'[DEFAULT] transport_url: {first_line(error)}') from None
 
 
 def first_line(error: object, length: int = 200) -> str:

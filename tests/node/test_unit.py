@@ -16,11 +16,14 @@ REPORT_ONLY = (CHECKOUT / 'etc' / 'systemd' / 'report-only.conf').read_text()
 #: Takes the last capabilities as well.
 BLIND = f'{REPORT_ONLY}CapabilityBoundingSet=\n'
 HALT_POLL = '/sys/module/kvm/parameters/halt_poll_ns'
+#: Of Debian's prometheus-node-exporter, which this node has not: belongs to root.
+METRICS = '/var/lib/prometheus/node-exporter'
 # By what is tried in the fence: a shell command, and whether it has to work.
 ATTEMPTS = {
     'write to the state directory': (': > /var/lib/nested-agent/fence', True),
     'write beside nova.conf': (': > /etc/nova/fence && rm /etc/nova/fence', True),
     'write beside modprobe.d': (': > /etc/modprobe.d/fence && rm /etc/modprobe.d/fence', True),
+    'write metrics': (f': > {METRICS}/fence', True),
     'write a parameter of a module': (
         f'cat {HALT_POLL} > /tmp/x && cat /tmp/x > {HALT_POLL}',
         True,
@@ -72,6 +75,7 @@ def attempt(node: Node, drop_in: str = '') -> dict[str, bool]:
     if drop_in:
         node.write_file('/etc/systemd/system/attempts.service.d/50.conf', drop_in)
     node.run('echo 0 > /proc/sys/kernel/sysrq; touch /root/secret /tmp/secret')
+    node.run(f'mkdir -p {METRICS}')
     node.run('systemctl daemon-reload && systemctl start attempts', timeout=DEADLINE)
     answers = node.read_file(found).split()
     return dict(zip(ATTEMPTS, (each == 'yes' for each in answers), strict=True))
@@ -84,6 +88,7 @@ class FenceTest(RemediateTestCase):
         # All that changes something is gone, but what is reported can still be found out.
         kept = {
             'write to the state directory',
+            'write metrics',
             'ask KVM',
             'ask systemd',
             'follow nova-compute to its files',

@@ -30,6 +30,7 @@ BAD = (
     ('remediation', 'backoff', 'nan'),
     ('remediation', 'nova_timeout', '1e400'),
     ('prove', 'timeout', '3.5'),
+    ('metrics', 'textfile_directory', 'not/absolute'),
 )
 # Of the libraries: only the daemon looks at them.
 BAD_OF_OTHERS = (

@@ -11,10 +11,15 @@ from xml.etree import ElementTree
 from oslotest import base
 
 import nested_agent
-from nested_agent.cmd import exit_codes
-from nested_agent.conf import opts
+from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
+
+# isort: split
+from nested_agent.cmd import exit_codes, node_events
+from nested_agent.collector.endpoints import Answers, Reports
+from nested_agent.collector.node import Kind
+from nested_agent.conf import collector, opts
 from nested_agent.model import ActionKind, ConditionType, Result, State, Status
-from nested_agent.rpc import api
+from nested_agent.rpc import api, fleet
 from nested_agent.rpc.endpoint import Endpoint
 
 PACKAGE = Path(nested_agent.__file__).parent
@@ -170,6 +175,26 @@ class VocabularyTest(base.BaseTestCase):
         }
         self.assertEqual(set(), {each for each in errors if f'``{each}``' not in text})
 
+    def test_rpc_of_the_fleet(self) -> None:
+        text = (DOCS / 'reference' / 'fleet.rst').read_text()
+        for topic in (fleet.REPORTS, fleet.QUERIES):
+            self.assertIn(f'``{topic}``', text)
+        self.assertIn(f'version **{fleet.VERSION}**', text)
+        methods = {
+            name for kind in (Answers, Reports) for name in vars(kind) if not name.startswith('_')
+        }
+        self.assertEqual(methods, set(re.findall(r'^``(\w+)\(', text, re.MULTILINE)))
+        for word in (*fleet.NODE_FILTERS, *fleet.EVENT_FILTERS):
+            self.assertIn(f'``{word}``', text)
+
+    def test_kinds_of_events(self) -> None:
+        text = (DOCS / 'admin' / 'collector.rst').read_text()
+        self.assertEqual(
+            {str(each) for each in Kind},
+            set(re.findall(r'^   \* - ``(\w+)``$', text, re.MULTILINE)),
+        )
+        self.assertEqual(tuple(Kind), node_events.KINDS)
+
 
 class NamesTest(base.BaseTestCase):
     def pages(self) -> Iterator[tuple[str, str]]:
@@ -188,7 +213,7 @@ class NamesTest(base.BaseTestCase):
     def test_every_option_exists(self) -> None:
         known = {
             (group.name, option.dest)
-            for group, options in opts.list_opts()
+            for group, options in (*opts.list_opts(), *collector.list_opts())
             if group is not None
             for option in options
         }

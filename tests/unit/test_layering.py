@@ -34,7 +34,7 @@ ALLOWED = {
         'report',
         'verify',
     },
-    'reporting': {'durable', 'exceptions', 'model', 'rpc'},
+    'reporting': {'durable', 'exceptions', 'model', 'remediation', 'rpc'},
     'conf': {'exceptions', 'policy', 'remediation'},
     'local': {
         'conf',
@@ -72,17 +72,21 @@ ALLOWED = {
         'sd_notify',
     },
     'cmd': {
+        'actions',
         'agent',
         'bootstrap',
         'collector',
         'conf',
         'drivers',
         'exceptions',
+        'facts',
         'lifecycle',
         'local',
+        'lock',
         'model',
         'node',
         'proof',
+        'remediation',
         'report',
         'reporting',
         'rpc',
@@ -194,5 +198,37 @@ class LayeringTest(base.BaseTestCase):
                 ]
                 if name.startswith('nested_agent.collector') and room(path) != 'collector':
                     wrong.append(f'{path.relative_to(PACKAGE)} imports {name}')
-        commands = ('cmd/collector.py', 'cmd/collector_manage.py', 'conf/collector.py')
+        commands = (
+            'cmd/collector.py',
+            'cmd/collector_manage.py',
+            'cmd/upgrade_collector.py',
+            'conf/collector.py',
+        )
         self.assertEqual([], [each for each in wrong if not each.startswith(commands)])
+
+    def test_the_agent_does_without_its_extra(self):
+        """Only the channel that needs it imports it, and only the option that channel."""
+        found = {
+            str(path.relative_to(PACKAGE))
+            for path in files()
+            for name in imports(ast.parse(path.read_text()))
+            if name.split('.')[0] == 'prometheus_client'
+        }
+        self.assertEqual({'collector/metrics.py', 'reporting/metrics.py'}, found)
+        importing = {
+            str(path.relative_to(PACKAGE))
+            for path in files()
+            for name in imports(ast.parse(path.read_text()))
+            if name in ('nested_agent.reporting.metrics', 'nested_agent.reporting.textfile')
+        }
+        self.assertEqual({'cmd/agent.py', 'reporting/textfile.py'}, importing)
+
+    def test_the_daemons_do_without_what_only_upgrades_need(self):
+        needing = {
+            str(path.relative_to(PACKAGE))
+            for path in files()
+            for name in imports(ast.parse(path.read_text()))
+            if name.startswith(('oslo_upgradecheck', 'nested_agent.cmd.upgrade_'))
+        }
+        modules = {str(path.relative_to(PACKAGE)) for path in PACKAGE.glob('cmd/upgrade_*.py')}
+        self.assertEqual(modules, needing)
