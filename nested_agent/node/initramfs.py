@@ -60,7 +60,8 @@ def read(
             return unread(path, error)
         if status.st_mtime > changed_since:
             return None
-        key = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, module)
+        times = status.st_mtime_ns, status.st_ctime_ns
+        key = (path, status.st_dev, status.st_ino, status.st_size, *times, module)
         if key not in _read_before:
             content = _examine(root, path, module)
             if isinstance(content, Unread) and content.error != 'Malformed':

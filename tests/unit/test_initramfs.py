@@ -286,6 +286,18 @@ class TestWhichImage(InitramfsCase):
         self.image.write_bytes(archive(EARLY))
         self.assertFalse(self.ask(9e9).has_module)
 
+    def test_another_image_with_the_size_and_time_of_the_last(self):
+        """Such as one put back from a backup."""
+        self.read(archive({KO: b'module'}))
+        os.utime(self.image, (1, 1))
+        self.assertTrue(self.ask(9e9).has_module)
+        before = self.image.stat()
+        self.image.write_bytes(archive({KO.replace('.ko', '.xx'): b'module'}))
+        os.utime(self.image, (1, 1))
+        after = self.image.stat()
+        self.assertEqual((before.st_ino, before.st_size), (after.st_ino, after.st_size))
+        self.assertFalse(self.ask(9e9).has_module)
+
     def test_a_damaged_image_is_read_once(self):
         damaged = self.read(b'garbage')
         with mock.patch.object(cpio, 'entries', side_effect=AssertionError('read again')):
