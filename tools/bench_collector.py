@@ -29,6 +29,9 @@ from tools.bench_agent import cpu_ms, memory
 
 DEADLINE = 120.0
 
+#: Reports per second: it takes several times as many wherever it is of use.
+FEWEST = 100
+
 
 class Simulator:
     """The process that casts; see :mod:`tools.simulate_agents`."""
@@ -137,9 +140,10 @@ def alone(collector: Collector, cast: int, left: int) -> None:
     print(f'{cast - left} reports wait in the broker')
     collector.start()
     began, first = time.monotonic(), collector.numbers()
+    end = began + DEADLINE + (cast - first) / FEWEST
     while collector.numbers() < cast:
-        if time.monotonic() > began + DEADLINE:
-            raise SystemExit(f'{collector.numbers()} of {cast} reports after {DEADLINE:.0f} s')
+        if time.monotonic() > end:
+            raise SystemExit(f'{collector.numbers()} of {cast} reports are all that came')
         time.sleep(0.5)
     taken = time.monotonic() - began
     print(f'{(cast - first) / taken:.0f} reports/s taken from the broker and written')
