@@ -50,6 +50,9 @@ AWAY = (
     sa.exc.TimeoutError,
 )
 
+#: What a question ends with that the database does not answer.
+ERRORS = (db_exception.DBError, sa.exc.SQLAlchemyError)
+
 #: What else a connection fails by: there is no such database, it is none, or an option of the URL
 #: (no such option, no such file, a package is missing that the server's way to log in takes).
 NEVER = (db_exception.DBError, OSError, RuntimeError, TypeError)

@@ -9,6 +9,7 @@ from typing import Any
 import oslo_messaging
 from pbr import version
 
+from nested_agent.collector import database
 from nested_agent.collector.digest import Digest, digest
 from nested_agent.collector.queries import Page, Queries
 from nested_agent.conf.collector import Options
@@ -171,13 +172,16 @@ def _choice(name: str, value: object) -> Sequence[str]:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Turn what goes wrong with the database into a failure the caller is told."""
+    """Turn what goes wrong into a failure the caller is told."""
     try:
         yield
-    except Exception as error:
+    except database.ERRORS as error:
         LOG.error('a question could not be answered: %s', api.first_line(error))
         LOG.debug('not answered', exc_info=True)
         failure = fleet.StoreFailureError('its database does not answer: its log says why')
+    except Exception:
+        LOG.exception('a question could not be answered')
+        failure = fleet.StoreFailureError('a defect of its own: its log says which')
     else:
         return
     raise expected(failure)

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from nested_agent.collector.database import ERRORS as DATABASE_ERRORS
 from nested_agent.collector.node import Kind, Taken
 from nested_agent.model import State
 from nested_agent.rpc import fleet
@@ -134,9 +135,11 @@ class Counted:
         found = None
         try:
             found = self._ask()
-        except Exception:
+        except DATABASE_ERRORS:
             # No louder: the writer says what is wrong with the database.
             LOG.debug('the nodes could not be counted', exc_info=True)
+        except Exception:
+            LOG.exception('the nodes could not be counted')
         answer.set_result(found)
 
 

@@ -16,6 +16,9 @@ from nested_agent.collector.digest import MESSAGE_LENGTH, Digest
 #: Seconds after a new boot in which reports of the one before may still come: they were delayed.
 LATE_SECONDS = 60.0
 
+#: Characters of all reasons of a node.
+REASONS_LENGTH = 500
+
 #: Seconds that the clocks of two collectors may differ; what is later was never.
 AHEAD_SECONDS = 3600.0
 
@@ -240,6 +243,3 @@ def joined(reasons: tuple[str, ...]) -> str:
         if len(kept) + len(reason) + 2 <= REASONS_LENGTH:
             kept += f' {reason}'
     return f'{kept} ' if kept else ''
-
-
-REASONS_LENGTH = 500

@@ -8,7 +8,6 @@ from urllib import parse
 
 import sqlalchemy as sa
 from oslo_config import cfg
-from oslo_db import exception as db_exception
 
 from nested_agent.collector import database
 from nested_agent.exceptions import NestedAgentError
@@ -30,7 +29,7 @@ def look(conf: cfg.ConfigOpts) -> str:
     engine = _engine(conf)
     try:
         database.check(engine)
-    except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
+    except database.ERRORS as error:
         raise UnreachableError(f'[database] connection: {first_line(error)}') from error
     finally:
         engine.dispose()

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from nested_agent.collector import node
+from nested_agent.collector.digest import MESSAGE_LENGTH
 from nested_agent.rpc import fleet
 
 METADATA = sa.MetaData()
@@ -72,7 +73,7 @@ EVENTS = sa.Table(
     sa.Column('before', WORD),
     sa.Column('after', WORD),
     sa.Column('reason', WORD),
-    sa.Column('message', sa.String(500), nullable=False),
+    sa.Column('message', sa.String(MESSAGE_LENGTH), nullable=False),
     sa.Index('events_host', 'host', 'id'),
     sa.Index('events_time', 'time'),
     **EXACT,

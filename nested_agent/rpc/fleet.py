@@ -37,7 +37,7 @@ COLLECTOR = Peer('the collector', QUERIES, None, 'no collector answers')
 
 
 class StoreFailureError(api.AgentFailureError):
-    """The collector's database does not answer; its log says why."""
+    """The collector cannot answer, for its database as a rule; its log says why."""
 
 
 def reports(version: str = VERSION) -> Any:

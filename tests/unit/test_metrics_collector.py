@@ -1,5 +1,6 @@
 """What the collector counts, and tells Prometheus."""
 
+import logging
 import socket
 import threading
 import time
@@ -7,10 +8,9 @@ import urllib.request
 from unittest import mock
 
 import fixtures
+import sqlalchemy as sa
 from oslotest import base
 from prometheus_client import parser
-
-from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
 
 # isort: split
 from nested_agent.collector import metrics, writer
@@ -128,6 +128,16 @@ class CountedTest(base.BaseTestCase):
         self.error = None
         self.time = metrics.KEPT
         self.assertEqual({'compliant': 2}, self.counted())
+
+    def test_a_defect_is_told_and_a_database_that_is_away_is_not(self):
+        logger = self.useFixture(fixtures.FakeLogger(level=logging.INFO))
+        self.error = sa.exc.OperationalError('SELECT', {}, Exception('away'))
+        self.assertIsNone(self.counted())
+        self.assertEqual('', logger.output)
+        self.error = KeyError('state')
+        self.time = metrics.KEPT
+        self.assertIsNone(self.counted())
+        self.assertIn('KeyError', logger.output)
 
     def test_a_database_that_says_nothing_is_asked_once(self):
         self.gate.clear()
