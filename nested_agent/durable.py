@@ -14,6 +14,7 @@ from nested_agent.exceptions import RecordError
 LIMIT = 16 << 20
 #: Of a file that is to take another's place.
 SUFFIX = '.new'
+#: Nobody takes so long to write one.
 ABANDONED_SECONDS = 3600.0
 
 
@@ -53,14 +54,15 @@ def replace(path: Path, data: bytes, *, synced: bool = True) -> None:
         raise
 
 
-def sweep(directory: Path, now: float) -> None:
+def sweep(directory: Path, before: float, name: str = '*') -> None:
     """Remove what processes left in a directory that were killed while they replaced a file.
 
-    :param now: seconds since the epoch; what is younger than an hour may be in use
+    :param before: seconds since the epoch; what is younger may be in use
+    :param name: of the file, where a directory is not ours alone
     """
-    for path in directory.glob(f'.*{SUFFIX}'):
+    for path in directory.glob(f'.{name}.*{SUFFIX}'):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < now - ABANDONED_SECONDS:
+            if path.stat().st_mtime < before:
                 path.unlink()
 
 

@@ -259,7 +259,7 @@ class Changes:
             for path in originals.glob('*'):
                 if path.name not in known:
                     path.unlink()
-        durable.sweep(self._directory, now)
+        durable.sweep(self._directory, now - durable.ABANDONED_SECONDS)
 
     def _referred(self) -> set[str | None]:
         return {each.original for each in self._read().files.values()}

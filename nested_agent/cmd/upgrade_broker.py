@@ -42,7 +42,7 @@ def reach(conf: cfg.ConfigOpts, deadline: float = DEADLINE) -> Finding:
 
 
 def _host(conf: cfg.ConfigOpts) -> str:
-    """Return the name that the agent of this host last reported under, else what it would be."""
+    """Return the name that the agent last reported under, else the one it has without nova's."""
     try:
         stored = state_file.read(Path(conf.agent.state_dir))
     except ReportFormatError:

@@ -7,9 +7,8 @@ from nested_agent import bootstrap  # noqa: F401, I001  # first: it chooses oslo
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
@@ -167,12 +166,13 @@ def _not_checked() -> Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the checks, show what they found, and return the exit code."""
     # Read by the checks, which tell what is wrong; oslo.config itself would end with a traceback.
-    named, words = _files(sys.argv[1:] if argv is None else argv)
+    named, words = files.split(sys.argv[1:] if argv is None else argv)
     # The table tells it all.
     logging.getLogger().addHandler(logging.NullHandler())
     line = cfg.ConfigOpts()
     line.register_cli_opt(COLLECTOR_FILE)
-    checks = Checks(named, lambda: line.collector_config_file)
+    ours = [f'{option}={path}' for option, path in named]
+    checks = Checks(ours, lambda: line.collector_config_file)
     upgradecheck.register_cli_options(line, checks)
     try:
         line(args=words, default_config_files=[], default_config_dirs=[], **ABOUT)
@@ -180,20 +180,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return NOT_CHECKED if end.code else 0
     upgradecheck.CONF = line  # where it looks for --json
     return int(upgradecheck.run(line))
-
-
-def _files(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what names our files, and the rest of the command line."""
-    named: list[str] = []
-    others: list[str] = []
-    rest: Iterator[Any] = iter(words)
-    for word in rest:
-        option, equals, value = word.partition('=')
-        if option in ('--config-file', '--config-dir'):
-            named.append(f'{option}={value if equals else next(rest, "")}')
-        else:
-            others.append(word)
-    return named, others
 
 
 if __name__ == '__main__':

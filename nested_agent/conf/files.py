@@ -59,12 +59,21 @@ def _paths(conf: cfg.ConfigOpts, arguments: Sequence[str]) -> Iterator[str]:
 
 def given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield ``--config-file`` and ``--config-dir`` of a command line, with absolute paths."""
+    return iter(split(arguments)[0])
+
+
+def split(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what :func:`given` yields, and the rest of the command line."""
+    named, rest = [], []
     words = iter(arguments)
     for word in words:
         option, equals, value = word.partition('=')
         if option in ('--config-file', '--config-dir'):
             path = value if equals else next(words, '')
-            yield option, os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # text
+            named.append((option, os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111
+        else:
+            rest.append(word)
+    return named, rest
 
 
 def _listed(directory: str) -> list[str]:

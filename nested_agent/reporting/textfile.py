@@ -4,9 +4,9 @@ No port is opened, and nothing is asked for while the agent is at work. The file
 agent is stopped, so that its silence can be seen; but it then claims nothing of the present.
 """
 
-import contextlib
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -86,9 +86,7 @@ class Textfile:
         """Count runs from now on, and take away what a killed agent left half written."""
         self._tally.look()
         # Nobody else writes a file of this name: one agent runs per node.
-        for path in self._path.parent.glob(f'.{NAME}.*{durable.SUFFIX}'):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        durable.sweep(self._path.parent, math.inf, NAME)
 
     def stop(self, timeout: float) -> None:
         """Take back what was said of the present."""

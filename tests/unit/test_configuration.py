@@ -7,9 +7,8 @@ from unittest import mock
 from oslo_config import cfg
 from oslotest import base
 
-from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
 from nested_agent.cmd import agent
-from nested_agent.conf import libraries, load, opts
+from nested_agent.conf import files, libraries, load, opts
 from nested_agent.exceptions import ConfigurationError
 from tests.unit.fakes import make_tree
 
@@ -65,6 +64,14 @@ class PlacesTest(ConfigurationCase):
             read = load.load(conf)
         self.assertEqual((['/a'], ['/b']), (conf.nova.config_file, conf.nova.config_dir))
         self.assertEqual(['nested-agent.conf', '1.conf'], [Path(each.path).name for each in read])
+
+
+class NamedTest(base.BaseTestCase):
+    def test_in_either_way(self):
+        words = ['--config-file', '/a', 'b', '--config-dir=/c']
+        named = [('--config-file', '/a'), ('--config-dir', '/c')]
+        self.assertEqual((named, ['b']), files.split(words))
+        self.assertEqual(named, list(files.given(words)))
 
 
 class RefusedTest(ConfigurationCase):

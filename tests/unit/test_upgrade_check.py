@@ -1,7 +1,5 @@
 """``nested-agent-status upgrade check``: what each check finds, and that nothing is changed."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import contextlib
 import io
 import json
@@ -400,9 +398,3 @@ class CommandTest(CheckCase):
         self.assertEqual(0, code)
         for word in ('--config-file', '--collector-config-file', 'Exit codes: 0 '):
             self.assertIn(word, said)
-
-    def test_files_are_named_in_either_way(self):
-        words = ['--config-file', 'a', 'b', '--config-dir=c']
-        self.assertEqual(
-            (['--config-file=a', '--config-dir=c'], ['b']), upgrade_check._files(words)
-        )
