@@ -1,7 +1,5 @@
 """A node that is monitored: the daemon's loop on a simulated node, and a node_exporter."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 from pathlib import Path
 
 import fixtures

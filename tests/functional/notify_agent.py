@@ -1,7 +1,5 @@
 """nested-agent on a simulated compute node: ``python -m`` this module; all else is the real one."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import argparse
 import contextlib
 import functools

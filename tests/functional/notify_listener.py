@@ -1,7 +1,5 @@
 """A consumer of notifications as any other: ``python -m`` this module; a line of JSON for each."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import argparse
 import json
 import signal

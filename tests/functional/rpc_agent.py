@@ -3,8 +3,6 @@
 SIGTERM ends it; it then tells how many seconds its ``stop()`` took.
 """
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import argparse
 import logging
 import signal

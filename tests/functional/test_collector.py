@@ -1,7 +1,5 @@
 """nested-collector as a process: real RabbitMQ, SQLite and a real MariaDB, real agents."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import atexit
 import json
 import logging

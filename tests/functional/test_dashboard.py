@@ -1,7 +1,5 @@
 """The dashboard for Grafana: every panel shows something of real metrics, without an error."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """Metrics as their readers see them: promtool, node_exporter and Prometheus, all of them real."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """RPC over a real RabbitMQ: agents in processes of their own, the installed command, our client."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import atexit
 import json
 import logging
@@ -16,8 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 import oslo_messaging
-from oslo_config import cfg
 from kombu import connection as amqp
+from oslo_config import cfg
 from oslotest import base
 
 from nested_agent import exceptions

@@ -12,8 +12,6 @@ import fixtures
 from oslo_config import cfg
 from oslotest import base
 
-from nested_agent import bootstrap  # noqa: F401  # before oslo.service
-
 # isort: split
 from nested_agent import service
 from nested_agent.cmd import agent as command

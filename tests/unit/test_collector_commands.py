@@ -6,8 +6,6 @@ from unittest import mock
 
 from oslotest import base
 
-from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
-
 # isort: split
 from nested_agent.cmd import node_list, node_show, node_summary, tables
 from nested_agent.exceptions import NoAnswerError

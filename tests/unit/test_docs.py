@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 from oslotest import base
 
 import nested_agent
-from nested_agent import bootstrap  # noqa: F401  # before oslo.messaging
 
 # isort: split
 from nested_agent.cmd import exit_codes, node_events

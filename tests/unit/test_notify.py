@@ -1,7 +1,5 @@
 """Notifications: what is told of reports and runs, how it waits for the broker, what is logged."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import dataclasses
 import io
 import json
@@ -17,8 +15,8 @@ from oslo_config import cfg
 from oslotest import base
 
 from nested_agent.cmd import agent
-from nested_agent.exceptions import ConfigurationError, RemediationError
 from nested_agent.conf import libraries, load, notifications
+from nested_agent.exceptions import ConfigurationError, RemediationError
 from nested_agent.model import (
     Condition,
     ConditionType,

@@ -1,7 +1,5 @@
 """Server and client over oslo.messaging's driver that needs no broker."""
 
-from nested_agent import bootstrap  # noqa: F401, I001  # first, as in every command
-
 import io
 import logging
 import os
