@@ -1,6 +1,8 @@
 """``nested-agentctl``: asks this node, or the agent of another."""
 
 import argparse
+import atexit
+import gc
 import io
 import sys
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from cliff import app, commandmanager
 from oslo_config import cfg
 from pbr import version
+from stevedore import named
 
 from nested_agent.cmd import exit_codes
 from nested_agent.conf import libraries, load
@@ -59,6 +62,17 @@ of all of them, where there is no answer:
 """
 
 
+class Commands(commandmanager.CommandManager):
+    """The commands, each imported only when it is wanted: cliff's own manager imports all."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands of a namespace of entry points."""
+        self.group_list.append(namespace)
+        found: Any = named.NamedExtensionManager(namespace, names=())
+        for each in found.list_entry_points():
+            self.commands[each.name.replace('_', ' ')] = each
+
+
 class AgentCtl(app.App):
     """The command line application."""
 
@@ -66,7 +80,7 @@ class AgentCtl(app.App):
         super().__init__(
             description=DESCRIPTION,
             version=version.VersionInfo('nested-agent').release_string(),
-            command_manager=commandmanager.CommandManager('nested_agent.cli'),
+            command_manager=Commands('nested_agent.cli'),
             deferred_help=True,
         )
         self.failure: BaseException | None = None
@@ -118,6 +132,9 @@ class AgentCtl(app.App):
         except ValueError:
             super().run_subcommand(argv)  # says what is there
             return exit_codes.USAGE
+        except ImportError as error:
+            self.LOG.error('the command cannot be imported: %s', error)
+            return exit_codes.INTERNAL
         return int(super().run_subcommand(argv))
 
     def configuration(self) -> cfg.ConfigOpts:
@@ -149,6 +166,14 @@ class AgentCtl(app.App):
     def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:
         """Keep what a command failed with: cliff turns every failure into 1."""
         self.failure = err
+
+
+def script() -> int:
+    """Be the command: a process that has ended before it pays to look for garbage."""
+    gc.disable()
+    # Else Python looks for it in the end: in all that is about to go anyway.
+    atexit.register(gc.freeze)
+    return main()
 
 
 def main(argv: list[str] | None = None) -> int:

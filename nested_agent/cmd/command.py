@@ -24,8 +24,8 @@ class Base(display.DisplayCommandBase[Any]):
     help_below = ''
 
     def get_epilog(self) -> str:
-        """Return that, and what cliff says of commands of others."""
-        return '\n\n'.join(text for text in (self.help_below, super().get_epilog()) if text)
+        """Return that; cliff's reads the metadata of every installed package, at each start."""
+        return self.help_below
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Have ``--help`` keep the examples as they are."""

@@ -1,5 +1,6 @@
 """What --help says is so: examples can be typed, exit codes are those there are."""
 
+import importlib.metadata
 import re
 import shlex
 
@@ -26,6 +27,14 @@ class HelpTest(base.BaseTestCase):
         """Return an example's words, without sudo, and what it says to people behind it."""
         command = re.split(r' {2,}', line.strip().removeprefix('sudo '))[0]
         return shlex.split(command)
+
+    def test_a_command_that_cannot_be_imported(self):
+        """It is somebody else's, and stands in nobody's way until it is wanted."""
+        broken = importlib.metadata.EntryPoint('broken', 'nonesuch:Broken', 'nested_agent.cli')
+        self.application.command_manager.commands['broken'] = broken
+        with self.assertLogs(self.application.LOG, 'ERROR') as logs:
+            self.assertEqual(exit_codes.INTERNAL, self.application.run_subcommand(['broken']))
+        self.assertIn("No module named 'nonesuch'", logs.output[0])
 
     def test_every_command_has_examples_that_can_be_typed(self):
         seen = set()

@@ -124,7 +124,21 @@ class RefusalTest(CommandTestCase):
             ' if name in sys.modules))\n'
         )
         (self.base / 'nested-agent.conf').write_text(f'[agent]\nstate_dir = {self.base}\n')
+        self.assertEqual('', self.printed(script))
+
+    def test_a_command_is_imported_when_it_is_wanted(self):
+        script = (
+            'import sys\n'
+            'from nested_agent.cmd import agentctl\n'
+            f'agentctl.main(["--config-file={self.base}/nested-agent.conf", "status"])\n'
+            'print(*sorted(name for name in ("status", "check", "prove", "remediate")'
+            ' if f"nested_agent.cmd.{name}" in sys.modules))\n'
+        )
+        (self.base / 'nested-agent.conf').write_text(f'[agent]\nstate_dir = {self.base}\n')
+        self.assertEqual('status', self.printed(script))
+
+    def printed(self, script):
         done = subprocess.run(
             [sys.executable, '-c', script], capture_output=True, text=True, timeout=120, check=True
         )
-        self.assertEqual('', done.stdout.strip())
+        return done.stdout.strip()
