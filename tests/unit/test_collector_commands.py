@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 from unittest import mock
 
 from oslotest import base
@@ -37,6 +38,23 @@ class TableTest(base.BaseTestCase):
 
     def test_a_row_may_lack_anything(self):
         self.assertIn('| -', table(node_list.LONG, [node_list._row({'reasons': 7})]))
+
+
+class JSONTest(base.BaseTestCase):
+    def written(self, rows, noindent=False):
+        out = io.StringIO()
+        arguments = argparse.Namespace(noindent=noindent)
+        tables.ListJSON().emit_list(node_list.LONG, iter(rows), out, arguments)
+        return out.getvalue()
+
+    def test_many_rows_say_what_few_do(self):
+        rows = [node_list._row({**NODE, 'host': f'node{each}"\n'}) for each in range(30)]
+        few = self.written(rows)
+        with mock.patch.object(tables, 'MANY', 10):
+            many, bare = self.written(rows), self.written(rows, noindent=True)
+        self.assertEqual(json.loads(few), json.loads(many))
+        self.assertEqual(json.loads(few), json.loads(bare))
+        self.assertEqual((32, 1), (len(many.splitlines()), len(bare.splitlines())))
 
 
 class SummaryTest(base.BaseTestCase):
