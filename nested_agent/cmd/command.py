@@ -1,6 +1,7 @@
 """What every command that shows something has."""
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -68,10 +69,16 @@ class ListCommand(Base, lister.Lister):
     ) -> int:
         """Let the formatter write what ``-c`` asks for."""
         _check_columns(parsed_args.columns, column_names)
-        rows = list(data)
-        if not rows and parsed_args.formatter == 'table':
+        if parsed_args.formatter != 'table':
+            # All of it or nothing: others write what they have, and then it may fail.
+            return int(super().produce_output(parsed_args, column_names, list(data)))
+        rows = iter(data)
+        try:
+            first = next(rows)
+        except StopIteration:
             self.app.stdout.write(f'{self.nothing()}\n')
             return 0
+        rows = itertools.chain((first,), rows)
         return int(super().produce_output(parsed_args, column_names, rows))
 
 

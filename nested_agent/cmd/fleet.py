@@ -2,7 +2,7 @@
 
 import argparse
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nested_agent.cmd import remote
@@ -28,15 +28,14 @@ class Fleet(remote.Remote):
 
         return FleetClient(conf)
 
-    def limited(self, rows: Iterable[Row], limit: int | None) -> list[Row]:
-        """Return as many rows as there may be, and tell if there are more.
+    def limited(self, rows: Iterator[Row], limit: int | None) -> Iterator[Row]:
+        """Yield as many rows as there may be, and tell if there are more.
 
         :param rows: one more than that, if there is
         """
-        found = list(rows)
-        if limit is not None and len(found) > limit:
+        yield from itertools.islice(rows, limit)
+        if next(rows, None) is not None:
             self.app.LOG.warning('only the first %d are shown: see --limit', limit)
-        return list(itertools.islice(found, limit))
 
 
 def add_limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:

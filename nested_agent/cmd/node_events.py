@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nested_agent.cmd import command, fleet, remote
@@ -48,14 +48,16 @@ class NodeEvents(fleet.Fleet, command.ListCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         """Return a row for each event."""
+        return COLUMNS, map(_row, self._events(parsed_args))
+
+    def _events(self, parsed_args: argparse.Namespace) -> Iterator[fleet.Row]:
         since = parsed_args.since and time.time() - parsed_args.since
         chosen = (('host', parsed_args.host), ('kind', parsed_args.kind), ('since', since))
         filters = {name: value for name, value in chosen if value is not None}
         limit = parsed_args.limit
         with self.collector() as client:
             events = client.events(parsed_args.timeout, filters, fleet.asked(limit))
-            rows = [_row(event) for event in self.limited(events, limit)]
-        return COLUMNS, rows
+            yield from self.limited(events, limit)
 
     def nothing(self) -> str:
         """Return that nothing happened."""

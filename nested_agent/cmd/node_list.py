@@ -1,7 +1,7 @@
 """``nested-agentctl node list``: every node the collector knows of."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nested_agent.cmd import command, fleet
@@ -59,15 +59,16 @@ class NodeList(fleet.Fleet, command.ListCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         """Return a row for each node."""
+        nodes = self._nodes(parsed_args)
+        return (LONG, map(_long, nodes)) if parsed_args.long else (COLUMNS, map(_row, nodes))
+
+    def _nodes(self, parsed_args: argparse.Namespace) -> Iterator[fleet.Row]:
         chosen = (('state', parsed_args.state), ('reason', parsed_args.reason))
         filters = {name: values for name, values in chosen if values}
         limit = parsed_args.limit
         with self.collector() as client:
             nodes = client.nodes(parsed_args.timeout, filters, fleet.asked(limit))
-            rows = [_row(node) for node in self.limited(nodes, limit)]
-        if parsed_args.long:
-            return LONG, rows
-        return COLUMNS, [row[: len(COLUMNS)] for row in rows]
+            yield from self.limited(nodes, limit)
 
     def nothing(self) -> str:
         """Return that there is no such node."""
@@ -75,15 +76,21 @@ class NodeList(fleet.Fleet, command.ListCommand):
 
 
 def _row(node: fleet.Row) -> tuple[object, ...]:
-    reasons = node.get('reasons')
     return (
         node.get('host'),
         node.get('state'),
-        fleet.first(reasons),
+        fleet.first(node.get('reasons')),
         node.get('vendor'),
         node.get('kernel'),
         Moment(node.get('since')),
         Moment(node.get('seen')),
+    )
+
+
+def _long(node: fleet.Row) -> tuple[object, ...]:
+    reasons = node.get('reasons')
+    return (
+        *_row(node),
         node.get('reported'),
         node.get('release'),
         ' '.join(map(str, reasons)) if isinstance(reasons, list) else '',

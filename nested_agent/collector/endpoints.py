@@ -88,7 +88,7 @@ class Answers:
         marker: str | None = None,
         limit: int = fleet.PAGE,
     ) -> dict[str, Any]:
-        """Return ``nodes`` by name, and the ``marker`` of the next page, None at the end.
+        """Return nodes by name, as a table; see :func:`_page`.
 
         :param filters: see :data:`fleet.NODE_FILTERS`
         :param marker: of the page before; None: from the beginning
@@ -108,7 +108,7 @@ class Answers:
                 marker=marker,
                 limit=limit,
             )
-        return _page('nodes', page)
+        return _page(page)
 
     def get_node(self, context: Context, host: str) -> dict[str, Any]:
         """Return the ``node`` with its last ``report``; None: nobody knows of it."""
@@ -129,7 +129,7 @@ class Answers:
         marker: int | None = None,
         limit: int = fleet.PAGE,
     ) -> dict[str, Any]:
-        """Return ``events``, the last first, and the ``marker`` of the next page.
+        """Return events, the last first, as a table; see :func:`_page`.
 
         :param filters: see :data:`fleet.EVENT_FILTERS`
         """
@@ -145,11 +145,12 @@ class Answers:
             arguments.number('since', given['since'], 1e12)
         with _told():
             page = self._queries.events(**given, marker=marker, limit=limit)
-        return _page('events', page)
+        return _page(page)
 
 
-def _page(name: str, page: Page) -> dict[str, Any]:
-    return {name: list(page.rows), 'marker': page.marker}
+def _page(page: Page) -> dict[str, Any]:
+    """Return names of ``columns``, ``rows``, and the ``marker`` of the next page."""
+    return {'columns': page.columns, 'rows': page.rows, 'marker': page.marker}
 
 
 def _filters(filters: object, known: Sequence[str]) -> Mapping[str, Any]:

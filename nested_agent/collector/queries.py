@@ -14,28 +14,44 @@ from nested_agent.rpc import fleet
 
 Row = dict[str, Any]
 
-#: Columns of a list; the others only say how reports are ordered.
+#: What is read of a node; the other columns only say how reports are ordered.
 LISTED = (
     NODES.c.host,
     NODES.c.state,
     NODES.c.reasons,
+    NODES.c.since,
+    NODES.c.seen,
     NODES.c.vendor,
     NODES.c.kernel,
     NODES.c.release,
     NODES.c.schema_version,
-    NODES.c.since,
-    NODES.c.seen,
+)
+#: What is told of it; see :func:`_told`.
+TOLD = (
+    'host',
+    'state',
+    'reasons',
+    'since',
+    'seen',
+    'reported',
+    'age',
+    'vendor',
+    'kernel',
+    'release',
+    'schema_version',
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """Some of what there is.
+    """Some of what there is, as a table: thousands of mappings would take twice as long.
 
+    :ivar columns: names of the values of a row
     :ivar marker: what to ask for the next page with; None: there is none
     """
 
-    rows: tuple[Row, ...]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
     marker: Any
 
 
@@ -78,8 +94,8 @@ class Queries:
             )
         with self._engine.connect() as connection:
             found = connection.execute(chosen).all()
-        rows = tuple(_node(row._asdict(), now, down_time) for row in found[:limit])
-        return Page(rows, rows[-1]['host'] if len(found) > limit else None)
+        rows = [_told(row, now, down_time) for row in found[:limit]]
+        return Page(TOLD, rows, rows[-1][0] if len(found) > limit else None)
 
     def node(self, host: str, now: float, down_time: float) -> Row | None:
         """Return all that is known of a node, with its last report; None if nothing is."""
@@ -89,9 +105,9 @@ class Queries:
             row = connection.execute(chosen.where(NODES.c.host == host)).one_or_none()
         if row is None:
             return None
-        found = row._asdict()
-        text = found.pop('text')
-        return {**_node(found, now, down_time), 'report': json.loads(text)}
+        *listed, booted, text = row
+        told = zip(TOLD, _told(listed, now, down_time), strict=True)
+        return {**dict(told), 'booted': booted, 'report': json.loads(text)}
 
     def states(self, now: float, down_time: float) -> dict[str, int]:
         """Return how many nodes there are by state; as cheap as it gets, by an index alone.
@@ -155,8 +171,8 @@ class Queries:
             chosen = chosen.where(EVENTS.c.time >= since)
         with self._engine.connect() as connection:
             found = connection.execute(chosen).all()
-        rows = tuple(row._asdict() for row in found[:limit])
-        return Page(rows, rows[-1]['id'] if len(found) > limit else None)
+        rows = [tuple(row) for row in found[:limit]]
+        return Page(EVENTS.c.keys(), rows, found[limit - 1].id if len(found) > limit else None)
 
 
 def _alive(now: float, down_time: float) -> sa.ColumnElement[bool]:
@@ -168,16 +184,12 @@ def _in_states(states: Sequence[str], alive: sa.ColumnElement[bool]) -> sa.Colum
     return sa.or_(told, sa.not_(alive)) if fleet.DOWN in states else told
 
 
-def _node(row: Row, now: float, down_time: float) -> Row:
+def _told(row: Sequence[Any], now: float, down_time: float) -> tuple[Any, ...]:
     """Return a node as it is told: one that is down is nothing else."""
-    reasons = row['reasons'].split()
-    age = now - row['seen']
-    down = not -AHEAD_SECONDS <= age <= down_time
-    return {
-        **row,
-        'state': fleet.DOWN if down else row['state'],
-        'reported': row['state'],
-        'reasons': reasons,
-        'since': row['seen'] if down else row['since'],
-        'age': max(age, 0.0),
-    }
+    host, reported, reasons, since, seen, *rest = row
+    age = now - seen
+    if -AHEAD_SECONDS <= age <= down_time:
+        state = reported
+    else:
+        state, since = fleet.DOWN, seen
+    return (host, state, reasons.split(), since, seen, reported, max(age, 0.0), *rest)

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
@@ -61,12 +62,31 @@ class Asking:
         monitor: int | None = None,
         **arguments: Any,
     ) -> Any:
-        """Return the answer, within ``deadline`` seconds.
+        """Return the answer, within ``deadline`` seconds; see :meth:`begin`.
+
+        :raises RPCError: there is none
+        """
+        wait = self.begin(peer, method, deadline, versions=versions, monitor=monitor, **arguments)
+        return wait()
+
+    def begin(
+        self,
+        peer: Peer,
+        method: str,
+        deadline: float,
+        *,
+        versions: Sequence[str],
+        monitor: int | None = None,
+        **arguments: Any,
+    ) -> Callable[[], Any]:
+        """Ask, and return what waits for the answer, ``deadline`` seconds from now at most.
+
+        That raises :class:`RPCError` where there is none.
 
         :param versions: in which to ask, one after the other
         :param monitor: seconds without a sign of life after which the peer is given up
-        :raises RPCError: there is none
         """
+        end = time.monotonic() + deadline
         question = Question(self._transport, self._url, peer, deadline, monitor)
         answers: queue.SimpleQueue[tuple[Any, NestedAgentError | None]] = queue.SimpleQueue()
 
@@ -80,13 +100,17 @@ class Asking:
 
         # Without a broker a call ignores its own timeout, and cannot be interrupted.
         threading.Thread(target=work, name='rpc-client', daemon=True).start()
-        try:
-            answer, failure = answers.get(timeout=deadline)
-        except queue.Empty:
-            failure = question.late()
-        if failure:
-            raise failure
-        return answer
+
+        def wait() -> Any:
+            try:
+                answer, failure = answers.get(timeout=max(end - time.monotonic(), 0.0))
+            except queue.Empty:
+                failure = question.late()
+            if failure:
+                raise failure
+            return answer
+
+        return wait
 
     def close(self, timeout: float = 2.0) -> None:
         """Take leave of the broker; returns after ``timeout`` seconds at the latest."""

@@ -9,7 +9,7 @@ from oslotest import base
 
 # isort: split
 from nested_agent.cmd import node_list, node_show, node_summary, tables
-from nested_agent.exceptions import NoAnswerError
+from nested_agent.exceptions import IncompatibleAgentError, NoAnswerError
 from nested_agent.rpc import fleet_client
 
 NODE = {
@@ -29,7 +29,7 @@ def table(names, rows, width=0):
 
 class TableTest(base.BaseTestCase):
     def test_many_rows_look_like_few(self):
-        rows = [node_list._row({**NODE, 'host': 'x' * each + '\x1b'}) for each in range(30)]
+        rows = [node_list._long({**NODE, 'host': 'x' * each + '\x1b'}) for each in range(30)]
         for width in (0, 300):
             few = table(node_list.LONG, rows, width)
             with mock.patch.object(tables, 'MANY', 10):
@@ -37,7 +37,7 @@ class TableTest(base.BaseTestCase):
         self.assertNotIn('\x1b', few)
 
     def test_a_row_may_lack_anything(self):
-        self.assertIn('| -', table(node_list.LONG, [node_list._row({'reasons': 7})]))
+        self.assertIn('| -', table(node_list.LONG, [node_list._long({'reasons': 7})]))
 
 
 class JSONTest(base.BaseTestCase):
@@ -48,7 +48,7 @@ class JSONTest(base.BaseTestCase):
         return out.getvalue()
 
     def test_many_rows_say_what_few_do(self):
-        rows = [node_list._row({**NODE, 'host': f'node{each}"\n'}) for each in range(30)]
+        rows = [node_list._long({**NODE, 'host': f'node{each}"\n'}) for each in range(30)]
         few = self.written(rows)
         with mock.patch.object(tables, 'MANY', 10):
             many, bare = self.written(rows), self.written(rows, noindent=True)
@@ -95,7 +95,7 @@ class ShowTest(base.BaseTestCase):
 class PagesTest(base.BaseTestCase):
     def client(self, ask):
         client = fleet_client.FleetClient.__new__(fleet_client.FleetClient)
-        client._ask = ask
+        client._begin = lambda *args, **more: lambda: ask(*args, **more)
         return client
 
     def test_all_pages_as_one(self):
@@ -107,7 +107,8 @@ class PagesTest(base.BaseTestCase):
             rest = [host for host in hosts if marker is None or host > marker]
             page = rest[:limit]
             return {
-                'nodes': [{'host': host} for host in page],
+                'columns': ['host'],
+                'rows': [[host] for host in page],
                 'marker': page[-1] if len(rest) > limit else None,
             }
 
@@ -116,7 +117,29 @@ class PagesTest(base.BaseTestCase):
             self.assertEqual(hosts[:limit], found)
         self.assertLessEqual(max(sizes), fleet_client.PAGE)
 
+    def test_the_next_page_is_asked_for_before_this_one_is_worked_on(self):
+        asked = []
+
+        def begin(method, deadline, *, marker, **_):
+            asked.append(marker)
+            rest = {None: 'b', 'b': 'c', 'c': None}
+            return lambda: {'columns': ['host'], 'rows': [[marker or 'a']], 'marker': rest[marker]}
+
+        client = self.client(None)
+        client._begin = begin
+        seen = [(row['host'], len(asked)) for row in client.nodes(60.0, {})]
+        self.assertEqual([('a', 2), ('b', 3), ('c', 3)], seen)
+
+    def test_an_answer_that_is_no_table(self):
+        answers: tuple[object, ...] = (
+            None, {}, {'columns': ['host'], 'rows': [['a', 'b']], 'marker': None},
+            {'columns': [['host']], 'rows': [['a']], 'marker': None},
+        )  # fmt: skip
+        for answer in answers:
+            client = self.client(lambda *_, answer=answer, **__: answer)
+            self.assertRaises(IncompatibleAgentError, list, client.nodes(60.0, {}))
+
     def test_pages_without_end(self):
         """Whoever answers, the deadline holds."""
-        client = self.client(lambda *_, **__: {'nodes': [], 'marker': 'a'})
+        client = self.client(lambda *_, **__: {'columns': [], 'rows': [], 'marker': 'a'})
         self.assertRaises(NoAnswerError, list, client.nodes(0.1, {}))

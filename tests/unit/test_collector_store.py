@@ -38,6 +38,10 @@ def conf(url):
     return found
 
 
+def mappings(page):
+    return [dict(zip(page.columns, row, strict=True)) for row in page.rows]
+
+
 class StoreCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
@@ -59,10 +63,10 @@ class StoreCase(base.BaseTestCase):
         return self.store.write(batch, DOWN, most)
 
     def hosts(self, now=100.0, **how):
-        return [row['host'] for row in self.queries.nodes(now, DOWN, **how).rows]
+        return [row['host'] for row in mappings(self.queries.nodes(now, DOWN, **how))]
 
     def kinds(self):
-        return [row['kind'] for row in self.queries.events().rows]
+        return [row['kind'] for row in mappings(self.queries.events())]
 
 
 class SchemaTest(StoreCase):
@@ -134,7 +138,7 @@ class SchemaTest(StoreCase):
 class WriteTest(StoreCase):
     def test_it_is_kept_and_read(self):
         self.write(told(1, 10.0), told(2, 11.0, state='compliant', conditions=[]))
-        (row,) = self.queries.nodes(20.0, DOWN).rows
+        (row,) = mappings(self.queries.nodes(20.0, DOWN))
         self.assertEqual(
             ('node1', 'compliant', [], 'amd', '6.1.0', 11.0, 11.0, 9.0),
             tuple(row[name] for name in (
@@ -144,7 +148,7 @@ class WriteTest(StoreCase):
         node = self.queries.node('node1', 20.0, DOWN)
         self.assertEqual(2, node['report']['sequence'])
         self.assertIsNone(self.queries.node('node2', 20.0, DOWN))
-        newest, oldest = self.queries.events().rows
+        newest, oldest = mappings(self.queries.events())
         self.assertEqual(('drifted', 'compliant'), (newest['before'], newest['after']))
         self.assertEqual((None, 'drifted'), (oldest['before'], oldest['after']))
 
@@ -221,7 +225,7 @@ class WriteTest(StoreCase):
         self.assertEqual(1, self.store.forget(100.0, 400.0))
         self.assertEqual(['node2'], self.hosts(500.0))
         self.assertIsNone(self.queries.node('node1', 500.0, DOWN))
-        forgotten, state = self.queries.events().rows
+        forgotten, state = mappings(self.queries.events())
         self.assertEqual((Kind.FORGOTTEN, 'node1'), (forgotten['kind'], forgotten['host']))
         self.assertEqual(('state', 'node2'), (state['kind'], state['host']))
 
@@ -277,7 +281,7 @@ class ReadTest(StoreCase):
         found, marker = [], None
         for _ in range(2):
             page = self.queries.nodes(200.0, DOWN, marker=marker, limit=2)
-            found += [row['host'] for row in page.rows]
+            found += [row['host'] for row in mappings(page)]
             marker = page.marker
         self.assertEqual((list('abcd'), None), (found, marker))
         page = self.queries.events(limit=3)
@@ -285,7 +289,7 @@ class ReadTest(StoreCase):
         self.assertEqual((3, 1, None), (len(page.rows), len(rest.rows), rest.marker))
 
     def test_down(self):
-        row = self.queries.nodes(200.0, DOWN, states=['down']).rows[0]
+        row = mappings(self.queries.nodes(200.0, DOWN, states=['down']))[0]
         self.assertEqual(('down', 'compliant', 1.0), (row['state'], row['reported'], row['since']))
 
     def test_seen_in_the_future_is_not_seen(self):
@@ -311,7 +315,7 @@ class ReadTest(StoreCase):
         self.assertEqual(1, len(self.queries.events(host='b').rows))
         self.assertEqual(3, len(self.queries.events(since=50.0).rows))
         self.assertEqual(4, len(self.queries.events(kind='state').rows))
-        self.assertEqual((), self.queries.events(kind='reboot').rows)
+        self.assertEqual([], self.queries.events(kind='reboot').rows)
 
 
 class WriterTest(StoreCase):
