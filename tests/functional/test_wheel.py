@@ -38,4 +38,4 @@ class WheelTest(base.BaseTestCase):
             str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / 'nested_agent').rglob('*.py')
         }
         self.assertEqual(there, shipped)
-        self.assertIn('nested-agentctl = nested_agent.cmd.agentctl:main', entry_points)
+        self.assertIn('nested-agentctl = nested_agent.cmd.agentctl:script', entry_points)
