@@ -49,7 +49,7 @@ class Command(Base, show.ShowOne):
     ) -> int:
         """Let the formatter write what ``-c`` asks for."""
         _check_columns(parsed_args.columns, column_names)
-        return int(super().produce_output(parsed_args, column_names, data))
+        return int(super().produce_output(parsed_args, column_names, list(data)))
 
 
 class ListCommand(Base, lister.Lister):
@@ -73,9 +73,8 @@ class ListCommand(Base, lister.Lister):
             # All of it or nothing: others write what they have, and then it may fail.
             return int(super().produce_output(parsed_args, column_names, list(data)))
         rows = iter(data)
-        try:
-            first = next(rows)
-        except StopIteration:
+        first = next(rows, None)
+        if first is None:
             self.app.stdout.write(f'{self.nothing()}\n')
             return 0
         rows = itertools.chain((first,), rows)

@@ -2,13 +2,12 @@
 
 import argparse
 import io
-import json
 from unittest import mock
 
 from oslotest import base
 
 # isort: split
-from nested_agent.cmd import node_list, node_show, node_summary, tables
+from nested_agent.cmd import agentctl, node_list, node_show, node_summary, tables
 from nested_agent.exceptions import IncompatibleAgentError, NoAnswerError
 from nested_agent.rpc import fleet_client
 
@@ -40,21 +39,24 @@ class TableTest(base.BaseTestCase):
         self.assertIn('| -', table(node_list.LONG, [node_list._long({'reasons': 7})]))
 
 
-class JSONTest(base.BaseTestCase):
-    def written(self, rows, noindent=False):
-        out = io.StringIO()
-        arguments = argparse.Namespace(noindent=noindent)
-        tables.ListJSON().emit_list(node_list.LONG, iter(rows), out, arguments)
-        return out.getvalue()
+class HalfAnAnswerTest(base.BaseTestCase):
+    def test_of_an_answer_that_ends_midway_nothing_is_shown(self):
+        def nodes(*_):
+            yield NODE
+            raise NoAnswerError('late')
 
-    def test_many_rows_say_what_few_do(self):
-        rows = [node_list._long({**NODE, 'host': f'node{each}"\n'}) for each in range(30)]
-        few = self.written(rows)
-        with mock.patch.object(tables, 'MANY', 10):
-            many, bare = self.written(rows), self.written(rows, noindent=True)
-        self.assertEqual(json.loads(few), json.loads(many))
-        self.assertEqual(json.loads(few), json.loads(bare))
-        self.assertEqual((32, 1), (len(many.splitlines()), len(bare.splitlines())))
+        client = mock.MagicMock()
+        client.__enter__.return_value.nodes = nodes
+        for formatter in ('table', 'csv', 'json', 'yaml', 'value'):
+            application = agentctl.AgentCtl()
+            application.stdout = io.StringIO()
+            command = node_list.NodeList(application, None)
+            arguments = command.get_parser('x').parse_args(['-f', formatter])
+            with mock.patch.object(node_list.NodeList, 'collector', return_value=client):
+                self.assertRaises(NoAnswerError, command.run, arguments)
+            self.assertEqual('', application.stdout.getvalue(), formatter)
+            client.__exit__.assert_called()
+            client.reset_mock()
 
 
 class SummaryTest(base.BaseTestCase):
