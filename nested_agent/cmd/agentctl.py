@@ -134,6 +134,7 @@ class AgentCtl(app.App):
             return exit_codes.USAGE
         except ImportError as error:
             self.LOG.error('the command cannot be imported: %s', error)
+            self.LOG.debug('not imported', exc_info=True)
             return exit_codes.INTERNAL
         return int(super().run_subcommand(argv))
 

@@ -52,22 +52,13 @@ class Asking:
                 f'the answer of {peer.name} cannot be understood ({reason})'
             ) from error
 
-    def ask(
-        self,
-        peer: Peer,
-        method: str,
-        deadline: float,
-        *,
-        versions: Sequence[str],
-        monitor: int | None = None,
-        **arguments: Any,
-    ) -> Any:
-        """Return the answer, within ``deadline`` seconds; see :meth:`begin`.
+    def ask(self, peer: Peer, method: str, deadline: float, **how: Any) -> Any:
+        """Return the answer, within ``deadline`` seconds.
 
+        :param how: as of :meth:`begin`
         :raises RPCError: there is none
         """
-        wait = self.begin(peer, method, deadline, versions=versions, monitor=monitor, **arguments)
-        return wait()
+        return self.begin(peer, method, deadline, **how)()
 
     def begin(
         self,

@@ -115,6 +115,9 @@ BAD = (
         'cpu_models=\u2028,\x0bz',
     ),
 )
+# Taken as text, and no name of anything.
+NO_MODEL = b'[libvirt]\ncpu_models =\n [libvirt]'
+NO_DRIVER = b'[DEFAULT]\ncompute_driver=${libvirt.cpu_mode}\n[libvirt]\ncpu_mode=host-model'
 LINES = strategies.lists(
     strategies.one_of(*[strategies.sampled_from(GOOD)] * 25, strategies.sampled_from(BAD)),
     max_size=9,
@@ -174,16 +177,8 @@ class DifferentialTest(base.BaseTestCase):
         for kind, count in self.answers.items():
             self.assertGreater(count, 20, (kind, self.answers))
 
-    @hypothesis.example({PATHS[0]: b'[libvirt]\ncpu_models =\n [libvirt]'}, [], {})
-    @hypothesis.example(
-        {
-            PATHS[
-                0
-            ]: b'[DEFAULT]\ncompute_driver=${libvirt.cpu_mode}\n[libvirt]\ncpu_mode=host-model'
-        },
-        [],
-        {},
-    )
+    @hypothesis.example({PATHS[0]: NO_MODEL}, [], {})
+    @hypothesis.example({PATHS[0]: NO_DRIVER}, [], {})
     @hypothesis.settings(max_examples=500, deadline=None)
     @hypothesis.given(
         strategies.dictionaries(strategies.sampled_from(PATHS), CONTENT, max_size=6),
