@@ -1,7 +1,7 @@
 """Exit codes: a node's state, what a proof came to, and of sysexits.h what is not about a node."""
 
 from nested_agent.model import Result, State
-from nested_agent.proof.guest import Outcome
+from nested_agent.proof.finding import Outcome
 
 OF_STATE = {
     State.COMPLIANT: 0,

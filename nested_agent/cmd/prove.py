@@ -11,7 +11,7 @@ from nested_agent.cmd.help_text import OF_PROOF, epilog
 from nested_agent.drivers import loader
 from nested_agent.node.root import Root
 from nested_agent.proof import prove, result
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 from nested_agent.proof.result import Proof
 
 EXAMPLES = """\

@@ -36,7 +36,7 @@ from nested_agent.facts.nova import (
 from nested_agent.facts.observation import (
     Observation,
 )
-from nested_agent.facts.unread import (
+from nested_agent.unread import (
     Location,
     Unread,
 )

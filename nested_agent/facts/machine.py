@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 
-from nested_agent.facts.unread import Unread
+from nested_agent.unread import Unread
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

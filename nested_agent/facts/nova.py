@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 
-from nested_agent.facts.unread import Location, Unread
+from nested_agent.unread import Location, Unread
 
 
 class Manager(enum.StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from nested_agent.facts.machine import CPU, Firmware, Holders, Kernel, KVMDevice, Module
 from nested_agent.facts.next_load import BootEntry, NextLoad
 from nested_agent.facts.nova import NovaCompute
-from nested_agent.facts.unread import Unread
+from nested_agent.unread import Unread
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

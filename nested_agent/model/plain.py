@@ -5,7 +5,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from nested_agent.facts import Unread
+from nested_agent.unread import Unread
 
 T = TypeVar('T')
 

@@ -11,18 +11,19 @@ if __name__ == '__main__':
     # By path, without site: the only way that does not depend on how the parent was installed.
     sys.path.insert(0, __file__.rsplit('/', 3)[0])
 
-from nested_agent.proof import guest, machine, svm, vmx
+from nested_agent.proof import machine, svm, vmx
+from nested_agent.proof.finding import Finding, Outcome
 
 GUESTS = {'svm': svm.GUEST, 'vmx': vmx.GUEST}
 
 
-def main(kind: str, device: str, cpu_seconds: float) -> guest.Finding:
+def main(kind: str, device: str, cpu_seconds: float) -> Finding:
     """Return what came of the proof."""
     wanted = GUESTS[kind]
     try:
         end = machine.run(device, wanted.image(), wanted.program.address, cpu_seconds)
     except (OSError, machine.RequestError) as error:
-        return guest.Finding(guest.Outcome.NOT_TRIED, 'NoMachine', f'no virtual machine: {error}')
+        return Finding(Outcome.NOT_TRIED, 'NoMachine', f'no virtual machine: {error}')
     return wanted.finding(end)
 
 

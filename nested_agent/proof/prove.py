@@ -15,7 +15,7 @@ from nested_agent.exceptions import LockTimeoutError
 from nested_agent.facts import Module, Unread
 from nested_agent.node import cpu, kernel, kvm, module
 from nested_agent.node.root import Completed, Root
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 from nested_agent.proof.result import Proof
 
 CHILD = Path(__file__).with_name('__main__.py')

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from nested_agent import durable
 from nested_agent.exceptions import ProofFormatError
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 
 NAME = 'prove.json'
 

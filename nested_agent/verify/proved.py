@@ -6,7 +6,7 @@ from nested_agent.drivers.base import Driver
 from nested_agent.facts import Observation
 from nested_agent.model import ConditionType, Status
 from nested_agent.policy import Policy
-from nested_agent.proof.guest import Outcome
+from nested_agent.proof.finding import Outcome
 from nested_agent.proof.result import Proof
 from nested_agent.verify.judgement import Judgement, Remedy, false, true, vendor_module
 

@@ -10,7 +10,8 @@ from oslotest import base
 
 from nested_agent.proof import long_mode, svm, vmx
 from nested_agent.proof.assembly import Line, Program
-from nested_agent.proof.guest import Halted, Outcome, Trouble
+from nested_agent.proof.finding import Outcome
+from nested_agent.proof.guest import Halted, Trouble
 
 ORACLE = Path(__file__).parents[1] / 'node' / 'oracle' / 'kvmprobe.c'
 

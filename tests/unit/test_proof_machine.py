@@ -10,7 +10,7 @@ from oslotest import base
 
 from nested_agent.proof import __main__ as child
 from nested_agent.proof import machine, svm
-from nested_agent.proof.guest import Outcome
+from nested_agent.proof.finding import Outcome
 from nested_agent.proof.prove import CHILD
 
 

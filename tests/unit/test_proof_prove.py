@@ -17,7 +17,7 @@ from nested_agent.exceptions import LockTimeoutError
 from nested_agent.facts import Unread
 from nested_agent.node.root import Completed
 from nested_agent.proof import prove
-from nested_agent.proof.guest import Outcome
+from nested_agent.proof.finding import Outcome
 from tests.unit.nodes import amd, intel
 
 DRIVERS = loader.Loaded((AMDDriver(), IntelDriver()), ())

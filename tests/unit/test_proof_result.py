@@ -12,7 +12,7 @@ from oslotest import base
 from nested_agent import lock
 from nested_agent.exceptions import LockTimeoutError, ProofFormatError
 from nested_agent.proof import result
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 from nested_agent.proof.result import Proof
 
 TEXT = st.text('ab "\né', max_size=5)

@@ -8,7 +8,7 @@ from nested_agent.drivers.intel import IntelDriver
 from nested_agent.facts import Unread
 from nested_agent.node.observe import Sources, observe
 from nested_agent.policy import Nested, Policy
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 from nested_agent.proof.result import Proof
 from nested_agent.report import judge
 from nested_agent.reporting import log

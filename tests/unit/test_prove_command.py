@@ -5,7 +5,7 @@ from unittest import mock
 
 from nested_agent.cmd import prove as command
 from nested_agent.proof import result
-from nested_agent.proof.guest import Finding, Outcome
+from nested_agent.proof.finding import Finding, Outcome
 from nested_agent.proof.result import Proof
 from tests.unit.test_check import CommandTestCase
 
