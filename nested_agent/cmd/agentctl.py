@@ -171,6 +171,8 @@ class AgentCtl(app.App):
 
 def script() -> int:
     """Be the command: a process that has ended before it pays to look for garbage."""
+    # The thread that asks for the next page must not wait for the one that works on this.
+    sys.setswitchinterval(0.0001)
     gc.disable()
     # Else Python looks for it in the end: in all that is about to go anyway.
     atexit.register(gc.freeze)

@@ -14,7 +14,7 @@ from nested_agent.rpc import fleet
 
 Row = dict[str, Any]
 
-#: What is read of a node; the other columns only say how reports are ordered.
+#: What is read of a node for a list; thousands of nodes are, so nothing else is.
 LISTED = (
     NODES.c.host,
     NODES.c.state,
@@ -24,7 +24,6 @@ LISTED = (
     NODES.c.vendor,
     NODES.c.kernel,
     NODES.c.release,
-    NODES.c.schema_version,
 )
 #: What is told of it; see :func:`_told`.
 TOLD = (
@@ -34,11 +33,9 @@ TOLD = (
     'since',
     'seen',
     'reported',
-    'age',
     'vendor',
     'kernel',
     'release',
-    'schema_version',
 )
 
 
@@ -99,15 +96,20 @@ class Queries:
 
     def node(self, host: str, now: float, down_time: float) -> Row | None:
         """Return all that is known of a node, with its last report; None if nothing is."""
-        chosen = sa.select(*LISTED, NODES.c.booted, REPORTS.c.text)
+        chosen = sa.select(*LISTED, NODES.c.booted, NODES.c.schema_version, REPORTS.c.text)
         chosen = chosen.join_from(NODES, REPORTS, NODES.c.host == REPORTS.c.host)
         with self._engine.connect() as connection:
             row = connection.execute(chosen.where(NODES.c.host == host)).one_or_none()
         if row is None:
             return None
-        *listed, booted, text = row
-        told = zip(TOLD, _told(listed, now, down_time), strict=True)
-        return {**dict(told), 'booted': booted, 'report': json.loads(text)}
+        *listed, booted, version, text = row
+        return {
+            **dict(zip(TOLD, _told(listed, now, down_time), strict=True)),
+            'age': max(now - row.seen, 0.0),
+            'booted': booted,
+            'schema_version': version,
+            'report': json.loads(text),
+        }
 
     def states(self, now: float, down_time: float) -> dict[str, int]:
         """Return how many nodes there are by state; as cheap as it gets, by an index alone.
@@ -187,9 +189,8 @@ def _in_states(states: Sequence[str], alive: sa.ColumnElement[bool]) -> sa.Colum
 def _told(row: Sequence[Any], now: float, down_time: float) -> tuple[Any, ...]:
     """Return a node as it is told: one that is down is nothing else."""
     host, reported, reasons, since, seen, *rest = row
-    age = now - seen
-    if -AHEAD_SECONDS <= age <= down_time:
+    if -AHEAD_SECONDS <= now - seen <= down_time:
         state = reported
     else:
         state, since = fleet.DOWN, seen
-    return (host, state, reasons.split(), since, seen, reported, max(age, 0.0), *rest)
+    return (host, state, reasons.split(), since, seen, reported, *rest)

@@ -140,12 +140,22 @@ class WriteTest(StoreCase):
         self.write(told(1, 10.0), told(2, 11.0, state='compliant', conditions=[]))
         (row,) = mappings(self.queries.nodes(20.0, DOWN))
         self.assertEqual(
-            ('node1', 'compliant', [], 'amd', '6.1.0', 11.0, 11.0, 9.0),
-            tuple(row[name] for name in (
-                'host', 'state', 'reasons', 'vendor', 'kernel', 'since', 'seen', 'age',
-            )),
-        )  # fmt: skip
+            {
+                'host': 'node1',
+                'state': 'compliant',
+                'reasons': [],
+                'since': 11.0,
+                'seen': 11.0,
+                'reported': 'compliant',
+                'vendor': 'amd',
+                'kernel': '6.1.0',
+                'release': '0.1.0',
+            },
+            row,
+        )
         node = self.queries.node('node1', 20.0, DOWN)
+        self.assertEqual(row, {name: node[name] for name in row})
+        self.assertEqual((9.0, 10.0, '1.2'), (node['age'], node['booted'], node['schema_version']))
         self.assertEqual(2, node['report']['sequence'])
         self.assertIsNone(self.queries.node('node2', 20.0, DOWN))
         newest, oldest = mappings(self.queries.events())
