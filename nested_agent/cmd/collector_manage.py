@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
@@ -12,6 +14,9 @@ from nested_agent.cmd.collector import PROGRAM, missing
 from nested_agent.conf import collector, load
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.rpc.api import first_line
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         'nested-collector-manage',
         description='Make and change the database of nested-collector.',
-        epilog='Exit codes: 0 done, 64 configuration or command line cannot be used, 69 the '
-        'database cannot be reached, or refuses.',
+        epilog='Exit codes: 0 done, 64 configuration or command line cannot be used (nothing was '
+        'changed), 69 the database cannot be reached, or refuses.',
     )
     for name in ('file', 'dir'):
         parser.add_argument(
@@ -53,13 +58,18 @@ def _parser() -> argparse.ArgumentParser:
             help='configuration of nested-collector, may be given several times (default: '
             '/etc/nested-agent/nested-collector.conf and .conf.d, where they exist)',
         )
-    groups = parser.add_subparsers(dest='group', required=True, metavar='db')
-    commands = groups.add_parser('db', help='the schema of the database').add_subparsers(
-        dest='command', required=True, metavar='COMMAND'
-    )
-    commands.add_parser('sync', help='make the tables, or bring them to this release')
-    commands.add_parser('version', help='show which schema there is, and which is wanted')
+    groups = parser.add_subparsers(dest='group', required=True, metavar='GROUP')
+    tables = _commands(groups.add_parser('db', help='the schema of the database'))
+    tables.add_parser('sync', help='make the tables, or bring them to this release')
+    tables.add_parser('version', help='show which schema there is, and which is wanted')
+    nodes = _commands(groups.add_parser('node', help='the nodes it knows of'))
+    forget = nodes.add_parser('forget', help='forget nodes that are down and do not come back')
+    forget.add_argument('hosts', nargs='+', metavar='HOST', help='name of a node')
     return parser
+
+
+def _commands(group: argparse.ArgumentParser) -> Any:
+    return group.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -78,6 +88,9 @@ def _run(options: argparse.Namespace) -> str:
     # A file of SQLite is for nobody but its owner, as one that the unit makes.
     before = os.umask(0o077)
     try:
+        if options.command == 'forget':
+            database.check(engine)
+            return _forget(engine, options.hosts, collector.options(conf).agent_down_time)
         if options.command == 'sync':
             database.sync(engine)
         return f'{database.current(engine) or "none"} (wanted: {database.wanted()})'
@@ -86,6 +99,23 @@ def _run(options: argparse.Namespace) -> str:
     finally:
         os.umask(before)
         engine.dispose()
+
+
+def _forget(engine: 'sqlalchemy.Engine', hosts: Sequence[str], down_time: float) -> str:
+    from nested_agent.collector.store import Store
+
+    hosts, now = list(dict.fromkeys(hosts)), time.time()
+    staying = Store(engine).forget_hosts(hosts, now, down_time)
+    if staying:
+        reasons = '; '.join(_reason(host, seen, now) for host, seen in staying.items())
+        raise ConfigurationError(f'no node was forgotten: {reasons}')
+    return f'forgotten: {", ".join(hosts)}'
+
+
+def _reason(host: str, seen: float | None, now: float) -> str:
+    if seen is None:
+        return f'no report of {host} is kept'
+    return f'{host} is not down: it reported {now - seen:.0f} s ago; stop its agent first'
 
 
 if __name__ == '__main__':

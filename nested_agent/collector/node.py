@@ -32,7 +32,7 @@ class Kind(enum.StrEnum):
     RETURNED = 'returned'  # it had been down
     CONTESTED = 'contested'  # reports of two boots come under its name
     RESTARTED = 'restarted'  # the agent counts its reports anew: its state directory was lost
-    FORGOTTEN = 'forgotten'  # it was down for longer than nodes are kept
+    FORGOTTEN = 'forgotten'  # it was down for longer than nodes are kept, or is to be forgotten
 
 
 class Taken(enum.StrEnum):
@@ -106,6 +106,11 @@ class Merged:
     events: tuple[Event, ...] = ()
     text: str | None = None
     taken: Taken = Taken.ACCEPTED
+
+
+def alive(seen: float, now: float, down_time: float) -> bool:
+    """Return whether a node last seen then is not down."""
+    return -AHEAD_SECONDS <= now - seen <= down_time
 
 
 def not_ahead(node: Node, now: float) -> Node:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nested_agent.collector.node import AHEAD_SECONDS
+from nested_agent.collector.node import AHEAD_SECONDS, alive
 from nested_agent.collector.tables import EVENTS, NODES, REPORTS
 from nested_agent.rpc import fleet
 
@@ -189,7 +189,7 @@ def _in_states(states: Sequence[str], alive: sa.ColumnElement[bool]) -> sa.Colum
 def _told(row: Sequence[Any], now: float, down_time: float) -> tuple[Any, ...]:
     """Return a node as it is told: one that is down is nothing else."""
     host, reported, reasons, since, seen, *rest = row
-    if -AHEAD_SECONDS <= now - seen <= down_time:
+    if alive(seen, now, down_time):
         state = reported
     else:
         state, since = fleet.DOWN, seen

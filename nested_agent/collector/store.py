@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from nested_agent.collector.node import (
     Merged,
     Node,
     Taken,
+    alive,
     merge,
     not_ahead,
 )
@@ -122,20 +123,40 @@ class Store:
         return count
 
     def _forget_nodes(self, before: float) -> list[str]:
-        now = time.time()
         with database.writing(self._engine) as connection:
             chosen = sa.select(NODES.c.host, NODES.c.state).where(NODES.c.seen < before)
             rows = connection.execute(chosen.limit(CHUNK).with_for_update()).all()
-            hosts = [row.host for row in rows]
-            if rows:
-                for table in (NODES, REPORTS):
-                    connection.execute(sa.delete(table).where(table.c.host.in_(hosts)))
-                told = [
-                    Event(now, row.host, Kind.FORGOTTEN.value, row.state, None, None, '')
-                    for row in rows
-                ]
-                connection.execute(sa.insert(EVENTS), [_row(each) for each in told])
-        return hosts
+            _delete(connection, [(host, state) for host, state in rows], '')
+        return [row.host for row in rows]
+
+    def forget_hosts(
+        self, hosts: Collection[str], now: float, down_time: float
+    ) -> dict[str, float | None]:
+        """Delete nodes that are down, all or none; returns those that cannot be, to last seen.
+
+        :param down_time: seconds without a report after which a node is down
+        :returns: empty where all are deleted; the time of a node that is not known is None
+        :raises oslo_db.exception.DBError, sqlalchemy.exc.SQLAlchemyError: all are left
+        """
+        found: dict[str, float | None] = _again(self._forget_hosts)(hosts, now, down_time)
+        return found
+
+    def _forget_hosts(
+        self, hosts: Collection[str], now: float, down_time: float
+    ) -> dict[str, float | None]:
+        with database.writing(self._engine) as connection:
+            chosen = sa.select(NODES.c.host, NODES.c.state, NODES.c.seen)
+            chosen = chosen.where(NODES.c.host.in_(hosts)).order_by(NODES.c.host)
+            rows = connection.execute(chosen.with_for_update()).all()
+            seen = {row.host: row.seen for row in rows}
+            staying = {
+                host: seen.get(host)
+                for host in hosts
+                if host not in seen or alive(seen[host], now, down_time)
+            }
+            if not staying:
+                _delete(connection, [(row.host, row.state) for row in rows], 'asked for')
+        return staying
 
     def _forget_events(self, before: float) -> int:
         with database.writing(self._engine) as connection:
@@ -144,6 +165,17 @@ class Store:
             if ids:
                 connection.execute(sa.delete(EVENTS).where(EVENTS.c.id.in_(ids)))
         return len(ids)
+
+
+def _delete(connection: sa.Connection, nodes: Sequence[tuple[str, str]], message: str) -> None:
+    """Delete nodes, given by name and state, with their reports, and tell it."""
+    if not nodes:
+        return
+    for table in (NODES, REPORTS):
+        connection.execute(sa.delete(table).where(table.c.host.in_([host for host, _ in nodes])))
+    now, kind = time.time(), Kind.FORGOTTEN.value
+    told = [Event(now, host, kind, state, None, None, message) for host, state in nodes]
+    connection.execute(sa.insert(EVENTS), [_row(each) for each in told])
 
 
 def _again(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -322,6 +322,31 @@ class KeptTest(CollectorCase):
         self.cast(collector, plain(host='last'))
         self.rows(collector, last=7, **{f'node{each}': 2 for each in range(5)})
 
+    def test_nodes_that_are_gone_are_forgotten(self):
+        collector = self.collector()
+        self.cast(collector, plain(), plain(host='node2'))
+        self.rows(collector, node1=7, node2=7)
+        for hosts, reason in (
+            (['node1'], 'node1 is not down: it reported '),
+            (['node1', 'node3'], 'no report of node3 is kept'),
+        ):
+            done = collector.manage('node', 'forget', *hosts)
+            self.assertEqual((64, ''), (done.returncode, done.stdout))
+            self.assertIn('no node was forgotten: ', done.stderr)
+            self.assertIn(reason, done.stderr)
+        self.rows(collector, node1=7, node2=7)
+
+        collector.configure(agent_down_time=1)
+        forget = ('node', 'forget', 'node1', 'node1')
+        wait_for('it to be down', lambda: collector.manage(*forget).returncode == 0)
+        self.assertEqual(['node2'], list(self.nodes(collector)))
+        self.assertEqual(4, collector.control('node', 'show', 'node1').returncode)
+        events = self.events(collector, 'node1')
+        self.assertEqual(['forgotten', 'remediation', 'state'], [event['kind'] for event in events])
+        self.assertEqual('asked for', events[0]['message'])
+        self.cast(collector, plain())
+        self.rows(collector, node1=7, node2=7)
+
     def test_nothing_is_lost_when_it_ends(self):
         """What it took is written, what it did not take waits for the next."""
         collector = self.collector()
@@ -421,7 +446,7 @@ class StartTest(CollectorCase):
 
     def test_bad_commands(self):
         collector = self.collector(started=False)
-        for words in ((), ('db',), ('db', 'drop')):
+        for words in ((), ('db',), ('db', 'drop'), ('node', 'forget')):
             self.assertEqual(64, collector.manage(*words).returncode)
         collector.configure(max_nodes='many')
         done = collector.manage('db', 'sync')

@@ -254,6 +254,31 @@ class WriteTest(StoreCase):
         self.assertEqual({'forgotten': 5, 'state': 1}, collections.Counter(self.kinds()))
         self.assertLessEqual(max(sizes), 2)
 
+    def test_what_is_asked_for_is_forgotten(self):
+        self.write(*(told(1, 10.0, host=f'node{each}') for each in range(4)))
+        self.assertEqual({}, self.store.forget_hosts(['node2', 'node0'], 11.0 + DOWN, DOWN))
+        self.assertEqual(['node1', 'node3'], self.hosts(10.0))
+        self.assertIsNone(self.queries.node('node2', 10.0, DOWN))
+        told_of = [each for each in mappings(self.queries.events()) if each['kind'] == 'forgotten']
+        self.assertEqual({'node0', 'node2'}, {each['host'] for each in told_of})
+        self.assertEqual(
+            {('drifted', 'asked for')}, {(each['before'], each['message']) for each in told_of}
+        )
+        self.write(told(2, 20.0, host='node2'))
+        self.assertEqual(['node1', 'node2', 'node3'], self.hosts(20.0))
+
+    def test_all_or_none_is_forgotten(self):
+        self.write(told(1, 10.0), told(1, 500.0, host='node2'))
+        staying = self.store.forget_hosts(['node1', 'node2', 'node3'], 500.0 + DOWN, DOWN)
+        self.assertEqual({'node2': 500.0, 'node3': None}, staying)
+        self.assertEqual(2, self.queries.summary(500.0, DOWN)['nodes'])
+        self.assertEqual(['state', 'state'], self.kinds())
+
+    def test_one_seen_by_a_clock_that_was_wrong_can_be_forgotten(self):
+        self.write(told(1, 1e9))
+        self.assertEqual({}, self.store.forget_hosts(['node1'], 10.0, DOWN))
+        self.assertEqual([], self.hosts(10.0))
+
     def test_a_node_is_not_forgotten_before_it_is_down(self):
         self.conf.set_override('node_retention', 0.0, group='collector')
         self.conf.set_override('agent_down_time', 77, group='collector')
