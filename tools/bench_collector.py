@@ -72,7 +72,9 @@ def main() -> None:
     parser.add_argument('--backlog', type=float, default=60, help='seconds of it (default: 60)')
     parser.add_argument('--database', choices=('mariadb', 'sqlite'), default='mariadb')
     options = parser.parse_args()
-    print(f'Linux {os.uname().release}, Python {sys.version.split()[0]}, {os.cpu_count()} CPUs')
+    # Whose Python it is makes a third: not every one is built with optimizations.
+    python = f'Python {sys.version.split()[0]} in {sys.base_prefix}'
+    print(f'Linux {os.uname().release}, {python}, {os.cpu_count()} CPUs')
     print(f'{options.nodes} nodes, {options.database}')
     broker = Broker().start()
     database = MariaDB().start() if options.database == 'mariadb' else None
