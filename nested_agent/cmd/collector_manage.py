@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from nested_agent.cmd import exit_codes
 from nested_agent.cmd.collector import PROGRAM, missing
+from nested_agent.cmd.remote import host
 from nested_agent.conf import collector, load
 from nested_agent.exceptions import ConfigurationError
 from nested_agent.rpc.api import first_line
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f'{parser.prog}: {error}', file=sys.stderr)  # noqa: T201
         return exit_codes.USAGE
+    except _RefusedError as error:
+        print(f'{parser.prog}: {error}', file=sys.stderr)  # noqa: T201
+        return exit_codes.USAGE
     except _DatabaseError as error:
         print(f'{parser.prog}: the database: {error}', file=sys.stderr)  # noqa: T201
         return exit_codes.UNAVAILABLE
@@ -42,12 +46,16 @@ class _DatabaseError(Exception):
     """It cannot be reached, or refused what was wanted."""
 
 
+class _RefusedError(Exception):
+    """It cannot be done; nothing was changed."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         'nested-collector-manage',
         description='Make and change the database of nested-collector.',
-        epilog='Exit codes: 0 done, 64 configuration or command line cannot be used (nothing was '
-        'changed), 69 the database cannot be reached, or refuses.',
+        epilog='Exit codes: 0 done, 64 configuration or command line cannot be used, or a node '
+        'cannot be forgotten; nothing was changed; 69 the database cannot be reached, or refuses.',
     )
     for name in ('file', 'dir'):
         parser.add_argument(
@@ -64,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_parser('version', help='show which schema there is, and which is wanted')
     nodes = _commands(groups.add_parser('node', help='the nodes it knows of'))
     forget = nodes.add_parser('forget', help='forget nodes that are down and do not come back')
-    forget.add_argument('hosts', nargs='+', metavar='HOST', help='name of a node')
+    forget.add_argument('hosts', nargs='+', type=host, metavar='HOST', help='name of a node')
     return parser
 
 
@@ -107,15 +115,15 @@ def _forget(engine: 'sqlalchemy.Engine', hosts: Sequence[str], down_time: float)
     hosts, now = list(dict.fromkeys(hosts)), time.time()
     staying = Store(engine).forget_hosts(hosts, now, down_time)
     if staying:
-        reasons = '; '.join(_reason(host, seen, now) for host, seen in staying.items())
-        raise ConfigurationError(f'no node was forgotten: {reasons}')
+        reasons = '; '.join(_reason(name, seen, now) for name, seen in staying.items())
+        raise _RefusedError(f'no node was forgotten: {reasons}')
     return f'forgotten: {", ".join(hosts)}'
 
 
-def _reason(host: str, seen: float | None, now: float) -> str:
+def _reason(name: str, seen: float | None, now: float) -> str:
     if seen is None:
-        return f'no report of {host} is kept'
-    return f'{host} is not down: it reported {now - seen:.0f} s ago; stop its agent first'
+        return f'no report of {name} is kept'
+    return f'{name} is not down: it reported {max(now - seen, 0):.0f} s ago; stop its agent first'
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import alembic.command
@@ -153,6 +154,8 @@ def current(engine: sa.Engine) -> str | None:
 
     :raises SchemaError: there is no database that could have one
     """
+    if _to_be_made(engine):
+        return None
     try:
         with engine.connect() as connection:
             context = migration.MigrationContext.configure(connection)
@@ -164,6 +167,14 @@ def current(engine: sa.Engine) -> str | None:
             f'[database] connection: it cannot be used: {first_line(error)}'
         ) from error
     return revision
+
+
+def _to_be_made(engine: sa.Engine) -> bool:
+    """Return whether this is a file that is not there: to look at it would be to make it."""
+    name = engine.url.database
+    if engine.dialect.name != 'sqlite' or not name or name == ':memory:':
+        return False
+    return Path(name).parent.is_dir() and not Path(name).exists()
 
 
 def wanted() -> str:

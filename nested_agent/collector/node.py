@@ -32,7 +32,7 @@ class Kind(enum.StrEnum):
     RETURNED = 'returned'  # it had been down
     CONTESTED = 'contested'  # reports of two boots come under its name
     RESTARTED = 'restarted'  # the agent counts its reports anew: its state directory was lost
-    FORGOTTEN = 'forgotten'  # it was down for longer than nodes are kept, or is to be forgotten
+    FORGOTTEN = 'forgotten'  # it was down for longer than nodes are kept, or somebody asked for it
 
 
 class Taken(enum.StrEnum):
@@ -108,8 +108,8 @@ class Merged:
     taken: Taken = Taken.ACCEPTED
 
 
-def alive(seen: float, now: float, down_time: float) -> bool:
-    """Return whether a node last seen then is not down."""
+def is_alive(seen: float, now: float, down_time: float) -> bool:
+    """Return whether a node last seen then is not down; ``queries`` says the same in SQL."""
     return -AHEAD_SECONDS <= now - seen <= down_time
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nested_agent.collector.node import AHEAD_SECONDS, alive
+from nested_agent.collector.node import AHEAD_SECONDS, is_alive
 from nested_agent.collector.tables import EVENTS, NODES, REPORTS
 from nested_agent.rpc import fleet
 
@@ -178,6 +178,7 @@ class Queries:
 
 
 def _alive(now: float, down_time: float) -> sa.ColumnElement[bool]:
+    """:func:`is_alive` in SQL."""
     return NODES.c.seen.between(now - down_time, now + AHEAD_SECONDS)
 
 
@@ -189,7 +190,7 @@ def _in_states(states: Sequence[str], alive: sa.ColumnElement[bool]) -> sa.Colum
 def _told(row: Sequence[Any], now: float, down_time: float) -> tuple[Any, ...]:
     """Return a node as it is told: one that is down is nothing else."""
     host, reported, reasons, since, seen, *rest = row
-    if alive(seen, now, down_time):
+    if is_alive(seen, now, down_time):
         state = reported
     else:
         state, since = fleet.DOWN, seen

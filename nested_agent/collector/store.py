@@ -19,7 +19,7 @@ from nested_agent.collector.node import (
     Merged,
     Node,
     Taken,
-    alive,
+    is_alive,
     merge,
     not_ahead,
 )
@@ -152,7 +152,7 @@ class Store:
             staying = {
                 host: seen.get(host)
                 for host in hosts
-                if host not in seen or alive(seen[host], now, down_time)
+                if host not in seen or is_alive(seen[host], now, down_time)
             }
             if not staying:
                 _delete(connection, [(row.host, row.state) for row in rows], 'asked for')

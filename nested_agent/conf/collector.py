@@ -36,7 +36,7 @@ OPTS = [
         mutable=True,
         help=(
             'Days after which a node is forgotten that sends no reports any more. Until then it '
-            'is shown as down.'
+            'is shown as down; ``nested-collector-manage node forget`` does not wait.'
         ),
     ),
     cfg.IntOpt(

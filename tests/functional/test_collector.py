@@ -446,12 +446,19 @@ class StartTest(CollectorCase):
 
     def test_bad_commands(self):
         collector = self.collector(started=False)
-        for words in ((), ('db',), ('db', 'drop'), ('node', 'forget')):
+        for words in ((), ('db',), ('db', 'drop'), ('node', 'forget'), ('node', 'forget', b'\xff')):
             self.assertEqual(64, collector.manage(*words).returncode)
         collector.configure(max_nodes='many')
         done = collector.manage('db', 'sync')
         self.assertEqual(64, done.returncode)
         self.assertIn('[collector] max_nodes', done.stderr)
+
+    def test_what_only_looks_makes_no_file_of_sqlite(self):
+        """It would be root's."""
+        collector = self.collector(started=False)
+        for words in (('db', 'version'), ('node', 'forget', 'node1')):
+            collector.manage(*words)
+            self.assertEqual([], list(collector.base.glob('collector.sqlite*')))
 
 
 class MariaDBCase(CollectorCase):
@@ -571,9 +578,27 @@ class MariaDBWriteTest(MariaDBStoreCase, test_collector_store.WriteTest):
         thread.join(GENEROUS)
         self.assertEqual([2, 2], [self.sequence(host) for host in 'ab'])
 
+    def test_a_node_that_reports_while_it_is_to_be_forgotten(self):
+        self.write(told(1, 10.0))
+        staying = []
+
+        def forget():
+            staying.append(self.store.forget_hosts(['node1'], 1000.0, 180.0))
+
+        with self.engine.begin() as connection:
+            connection.execute(sa.select(NODES).with_for_update()).all()
+            thread = self.waiting(forget)
+            connection.execute(sa.update(NODES).values(seen=990.0))
+        thread.join(GENEROUS)
+        self.assertEqual([{'node1': 990.0}], staying)
+        self.assertEqual(1, self.sequence())
+
     def writing_and_waiting(self, *digests):
         """Return the thread that writes reports, once it waits for a lock."""
-        thread = threading.Thread(target=self.write, args=digests)
+        return self.waiting(self.write, *digests)
+
+    def waiting(self, work, *arguments):
+        thread = threading.Thread(target=work, args=arguments)
         thread.start()
         # Not innodb_trx: what is asked often gets the answer of before.
         waiting = sa.text(

@@ -1,6 +1,7 @@
 """Imports point one way, and only node/ knows where the node's files are."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -214,7 +215,8 @@ class LayeringTest(base.BaseTestCase):
         script = (
             'import sys\n'
             'from nested_agent import bootstrap\n'
-            'from nested_agent.cmd import agentctl, node_list, node_summary, ping\n'
+            'from nested_agent.cmd import agentctl, ping\n'
+            'from nested_agent.cmd import node_events, node_list, node_show, node_summary\n'
             'from nested_agent.rpc import client, fleet_client\n'
             'print(*sys.modules)'
         )
@@ -222,6 +224,7 @@ class LayeringTest(base.BaseTestCase):
         taken = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         unused = ('facts', 'node', 'proof.guest', 'remediation.remediator', 'verify')
         unwanted = {f'nested_agent.{name}' for name in unused}
+        self.assertNotIn(None, map(importlib.util.find_spec, unwanted))
         self.assertEqual(set(), unwanted & set(taken.split()))
 
     def test_the_agent_does_without_its_extra(self):
