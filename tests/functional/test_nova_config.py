@@ -105,21 +105,24 @@ GOOD = (
 # Not config_file=: before a --config-file argument oslo.config itself falls over it
 # (AttributeError), and which file came from an argument is no longer known when it is evaluated.
 BAD = (
-    *(' more', '[x', ' [libvirt]', '[libvirt] # c', '[]', '\ufeff', '=', 'word', 'cpu_mode=', '\r'),
-    *('cpu_mode=Custom', 'cpu_mode=custom # x', 'virt_type="', 'host=a b', 'cpu_mode=$cpu_mode'),
+    *(' more', '[x', ' [libvirt]', '[libvirt] # c', '[]', '\ufeff', '=', 'word', '\r'),
+    *('shell_completion=fish', 'config_dir=/x', '\xe9', 'cpu_models=\u2028,\x0bz'),
+)
+# A file that holds one is read all the same; with those above most are refused.
+BAD_VALUES = (
+    *('cpu_mode=', 'cpu_mode=Custom', 'cpu_mode=custom # x', 'cpu_mode=$cpu_mode', 'virt_type="'),
     *('cpu_models=$my_ip', 'cpu_models=$nothing', 'cpu_models=$host', 'cpu_mode=${libvirt}'),
-    *(
-        'shell_completion=fish',
-        'config_dir=/x',
-        '\xe9',
-        'cpu_models=\u2028,\x0bz',
-    ),
+    'host=a b',
 )
 # Taken as text, and no name of anything.
 NO_MODEL = b'[libvirt]\ncpu_models =\n [libvirt]'
 NO_DRIVER = b'[DEFAULT]\ncompute_driver=${libvirt.cpu_mode}\n[libvirt]\ncpu_mode=host-model'
 LINES = strategies.lists(
-    strategies.one_of(*[strategies.sampled_from(GOOD)] * 25, strategies.sampled_from(BAD)),
+    strategies.one_of(
+        *[strategies.sampled_from(GOOD)] * 22,
+        *[strategies.sampled_from(BAD_VALUES)] * 5,
+        strategies.sampled_from(BAD),
+    ),
     max_size=9,
 ).map(lambda lines: '\n'.join(['[libvirt]', *lines]))
 CONTENT = strategies.one_of(
@@ -172,8 +175,11 @@ class DifferentialTest(base.BaseTestCase):
         return json.loads(self.nova.stdout.readline())
 
     def test_same_values(self) -> None:
-        self.compare()
-        # The generator must not have drifted into one corner.
+        # The generator may drift into one corner, and must not have stayed there.
+        for _ in range(4):
+            self.compare()
+            if min(self.answers.values()) > 20:
+                break
         for kind, count in self.answers.items():
             self.assertGreater(count, 20, (kind, self.answers))
 
