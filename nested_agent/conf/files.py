@@ -15,6 +15,9 @@ from oslo_config import cfg
 
 Known = Mapping[str, Collection[str]]
 
+#: Options of every command line that name what is read.
+NAMING = ('--config-file', '--config-dir')
+
 DEFAULT = 'DEFAULT'
 
 #: So begin the names of groups of the libraries.
@@ -68,7 +71,7 @@ def split(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     words = iter(arguments)
     for word in words:
         option, equals, value = word.partition('=')
-        if option in ('--config-file', '--config-dir'):
+        if option in NAMING:
             path = value if equals else next(words, '')
             named.append((option, os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111
         else:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -18,6 +19,14 @@ Options = Sequence[tuple[str, Sequence[cfg.Opt]]]
 
 #: Where our programs' files are looked for.
 PROJECT = 'nested-agent'
+
+#: What oslo.config makes of that, besides directories that nobody closes.
+DIRECTORIES = (f'~/.{PROJECT}', f'/etc/{PROJECT}')
+
+_DENIED = (
+    'permission denied, and without knowing what stands there nothing is said; be root, or name '
+    'files of your own with --config-file and --config-dir'
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ def load(
     words += arguments
     try:
         conf(args=words, project=PROJECT, prog=program.name, **program.places(), **about)
+        for directory in _closed(conf, words):
+            raise ConfigurationError(f'configuration: {directory}: {_DENIED}')
         read = files.read(conf, words)
         for group, options in (*ours(program), *libraries):
             for option in options:
@@ -100,10 +111,29 @@ def load(
         place = re.search(r'at (.+:\d+), (.+?): [\'"]', str(error))
         told = f'{place[1]}: {place[2]}' if place else 'a file cannot be parsed'
         raise ConfigurationError(f'configuration: {told}') from None
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        raise ConfigurationError(
+            f'configuration: {", ".join(error.config_files)}: {_DENIED}'
+        ) from error
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         # The text of some of these errors ends in a full stop, of most it does not.
         raise ConfigurationError(f'configuration: {str(error).rstrip(".")}') from error
     return read
+
+
+def _closed(conf: cfg.ConfigOpts, words: Sequence[str]) -> Iterator[str]:
+    """Yield the directories that cannot be looked into: oslo.config takes them to be empty."""
+    named = list(files.given(words))
+    listed = [path for option, path in named if option == '--config-dir'] or (
+        conf.default_config_dirs
+    )
+    searched = DIRECTORIES if len({option for option, _ in named}) < len(files.NAMING) else ()
+    for directory, mode in (
+        *((os.path.expanduser(each), os.X_OK) for each in searched),  # noqa: PTH111  # as oslo
+        *((each, os.R_OK | os.X_OK) for each in listed),
+    ):
+        if os.path.isdir(directory) and not os.access(directory, mode, effective_ids=True):  # noqa: PTH112
+            yield directory
 
 
 def ours(program: Program = AGENT) -> Options:

@@ -65,6 +65,43 @@ class PlacesTest(ConfigurationCase):
         self.assertEqual((['/a'], ['/b']), (conf.nova.config_file, conf.nova.config_dir))
         self.assertEqual(['nested-agent.conf', '1.conf'], [Path(each.path).name for each in read])
 
+    def test_what_may_not_be_read_is_no_default(self):
+        home = self.write(
+            {
+                '/.nested-agent/nested-agent.conf': '[policy]\nnested = disabled\n',
+                '/.nested-agent/nested-agent.conf.d/1.conf': '[remediation]\nmode = off\n',
+                '/mine/a.conf': '',
+            }
+        )
+        for each in (home, home.parent):
+            each.chmod(0o755)
+        own = home / '.nested-agent'
+        mine = ([str(home / 'mine/a.conf')], [str(home / 'mine')])
+        self.be_nobody()
+        with mock.patch.dict(os.environ, {'HOME': str(home)}):
+            for path in (own, own / 'nested-agent.conf', own / 'nested-agent.conf.d'):
+                mode = path.stat().st_mode
+                self.chmod(path, 0)
+                said = self.refusal(load.load, cfg.ConfigOpts())
+                self.assertIn(f'configuration: {path}: permission denied', said)
+                load.load(cfg.ConfigOpts(), *mine)
+                self.chmod(path, mode)
+            load.load(cfg.ConfigOpts())
+            self.chmod(home / 'mine', 0o711)
+            said = self.refusal(load.load, cfg.ConfigOpts(), *mine)
+            self.assertIn(f'configuration: {home}/mine: permission denied', said)
+
+    def be_nobody(self):
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+            self.addCleanup(os.seteuid, 0)
+
+    def chmod(self, path, mode):
+        user = os.geteuid()
+        os.seteuid(os.getuid())
+        path.chmod(mode)
+        os.seteuid(user)
+
 
 class NamedTest(base.BaseTestCase):
     def test_in_either_way(self):
