@@ -39,6 +39,8 @@ LOG = log.getLogger(__name__)
 
 def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
     notify = notifier(conf)
+    effort = Effort()
+    metrics = textfile(conf, effort)
     state_dir = Path(conf.agent.state_dir)
     try:
         state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -55,9 +57,8 @@ def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
         channels.append(Cast(Sender(conf, RELEASE), lambda: float(conf.agent.report_interval)))
     else:
         LOG.info('no transport_url is set: standalone, nobody can ask by RPC')
-    effort = Effort()
-    if conf.metrics.textfile_directory:
-        channels.append(_textfile(conf, effort))
+    if metrics:
+        channels.append(metrics)
     if notify:
         LOG.info('notifications are on')
         channels.append(notify)
@@ -67,7 +68,13 @@ def _run(conf: cfg.ConfigOpts, reload: daemon.Reload) -> int:
     return lifecycle.run(agent, reload)
 
 
-def _textfile(conf: cfg.ConfigOpts, effort: Effort) -> Channel:
+def textfile(conf: cfg.ConfigOpts, effort: Effort) -> Channel | None:
+    """Return what writes metrics as the configuration says; None: nobody wants any.
+
+    :raises ConfigurationError: the library for it is not installed
+    """
+    if not conf.metrics.textfile_directory:
+        return None
     # Imported here: the library is installed with the extra "metrics" alone.
     try:
         from nested_agent.reporting.textfile import Textfile

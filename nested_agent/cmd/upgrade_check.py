@@ -14,6 +14,7 @@ from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
+from nested_agent.agent import Effort
 from nested_agent.cmd import agent, daemon, upgrade_broker, upgrade_collector, upgrade_state
 from nested_agent.cmd.upgrade_state import Finding
 from nested_agent.conf import files, libraries, load
@@ -83,6 +84,7 @@ class Checks(upgradecheck.UpgradeCommands):
             unknown = agent.check(self._arguments)
             self._read = load.load(self._conf, arguments=self._arguments)
             agent.notifier(self._conf)
+            agent.textfile(self._conf, Effort())
             if api.configured(self._conf):
                 api.open_transport(self._conf, api.transport_url(self._conf)).cleanup()
         except ConfigurationError as error:

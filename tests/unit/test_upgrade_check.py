@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sqlite3
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -104,6 +105,15 @@ class ConfigurationTest(CheckCase):
             self.assertNotIn('s3cret', found[1])
         self.assert_found(Code.FAILURE, f'{self.config}:1: ', self.check_file(b'no option\n'))
         self.assert_found(Code.FAILURE, 'configuration: ', self.check_file(b'\xff\xfe'))
+
+    def test_the_metrics_without_their_library(self):
+        text = f'[metrics]\ntextfile_directory = {self.base}\n'
+        self.assert_found(Code.SUCCESS, str(self.config), self.check(text))
+        gone = {'nested_agent.reporting.textfile': None, 'prometheus_client': None}
+        with mock.patch.dict(sys.modules, gone):
+            found = self.check(text)
+        said = f'{self.config}: [metrics] textfile_directory: '
+        self.assert_found(Code.FAILURE, said, found)
 
     def check_file(self, data):
         checks = self.checks()
