@@ -41,6 +41,7 @@ def run(daemon: Daemon, reload: Callable[[], None]) -> int:
 
     :param reload: reads the configuration again; raises ConfigurationError and leaves the old one
         in force if it cannot be used
+    :raises ConfigurationError: the daemon ended by itself because of it
     """
     received = Signals()
     daemon.start()
@@ -59,6 +60,8 @@ def run(daemon: Daemon, reload: Callable[[], None]) -> int:
             sd_notify.notify('READY=1')
     finally:
         daemon.stop()
+    if isinstance(daemon.failed, ConfigurationError):
+        raise daemon.failed
     return 1 if daemon.failed else 0
 
 

@@ -502,6 +502,16 @@ class MariaDBTest(MariaDBCase, KeptTest):
         self.cast(collector, plain())
         self.rows(collector, node1=7)
 
+    def test_it_waits_and_then_there_are_no_tables(self):
+        collector = self.collector(started=False)
+        self.server.stop()
+        collector.start(listening=False)
+        collector.says('the database: ')
+        self.server.start()
+        # Not 1, with which systemd would start it again.
+        self.assertEqual(64, collector.process.wait(GENEROUS))
+        self.assertIn('the database has no tables yet', collector.said())
+
     def test_what_is_outside_of_the_usual_characters(self):
         # As OpenStack's URLs have it.
         self.database += '&charset=utf8'
