@@ -51,9 +51,11 @@ exit codes of revert:
   2 something could not be undone: the table says what
 exit codes of prove: 0 proved, 1 refused, 2 failed, 4 not tried
 exit codes of history, pause, resume, ping and node: 0 done
+  4 node show: no report of it is kept
 of all of them, where there is no answer:
   64 usage or configuration error      70 internal error
-  69 nobody to ask: no broker, no such agent, no answer in time, another version
+  69 nobody to ask: no broker, no such agent, no answer in time, another version,
+     or the answer is that it failed there
   74 it cannot be done now and nothing was changed: the message says why, such as
      the agent's record of its changes that cannot be read or written
   75 another remediation is under way, or fixes of HOST are paused: try again
@@ -108,14 +110,15 @@ class AgentCtl(app.App):
             default=[],
             metavar='FILE',
             help='configuration of nested-agent, may be given several times '
-            '(default: /etc/nested-agent/nested-agent.conf, where it exists)',
+            '(default: /etc/nested-agent/nested-agent.conf, or one in ~/.nested-agent)',
         )
         parser.add_argument(
             '--config-dir',
             action='append',
             default=[],
             metavar='DIR',
-            help='directory of more *.conf files',
+            help='directory of more *.conf files, read after them '
+            '(default: nested-agent.conf.d, in the same places)',
         )
         return parser
 

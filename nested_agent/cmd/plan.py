@@ -19,8 +19,8 @@ nested-agentctl plan compute-7 -f json       another, by RPC
 class Plan(command.Answering, remote.Remote, command.ListCommand):
     """Show what would be done about a node, in order, and why; nothing is changed.
 
-    The node is verified now. WHEN is "now", "idle" (something uses KVM), "reboot" or "by hand"
-    (what the agent never does). "remediate" does what is "now".
+    The node is verified now. WHEN is "now", "idle" (something uses KVM, or nova-compute would not
+    come back), "reboot" or "by hand" (what the agent never does). "remediate" does what is "now".
     """
 
     help_below = epilog(EXAMPLES, OF_STATE)
