@@ -63,7 +63,12 @@ class Schedule:
         limit = self._options().backoff_limit
         pause = min(RETRY_SECONDS * 2**self._skips, max(limit, RETRY_SECONDS))
         self._not_before = time.monotonic() + pause
-        noop = report.remediation is None or report.remediation.mode != Mode.ENFORCE
+        mode = self._options().mode
+        if mode is Mode.OFF:
+            return  # said while the node was being verified
+        noop = mode is not Mode.ENFORCE or (
+            report.remediation is None or report.remediation.mode != Mode.ENFORCE
+        )
         if noop:
             self._shown = _todo(report)
         try:

@@ -458,6 +458,17 @@ class ScheduleTest(RemediatorTestCase):
             schedule = Schedule(self.remediator, lambda: self.options)
             self.assertEqual(due, schedule.due(self.look()))
 
+    def test_a_mode_that_is_changed_while_the_node_is_verified(self):
+        for mode, runs in ((Mode.OFF, 0), (Mode.NOOP, 1)):
+            node = self.have()
+            self.options = OPTIONS
+            report = self.look()
+            self.options = dataclasses.replace(OPTIONS, mode=mode)
+            before = self.files()
+            Schedule(self.remediator, lambda: self.options).act(report)
+            self.assertEqual(([], 0, before), (node.loads, node.systemd.stops, self.files()))
+            self.assertEqual(runs, len(self.remediator.history()))
+
     def test_noop_shows_each_plan_once(self):
         node = self.have()
         self.options = dataclasses.replace(OPTIONS, mode=Mode.NOOP)
