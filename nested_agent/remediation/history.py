@@ -86,7 +86,11 @@ class History:
         with self._alone():
             runs = self.runs()
             if all(each.id != run.id for each in runs):
-                durable.write_json(self.path, {'runs': to_plain(_bounded([run, *runs]))})
+                forgiven = None
+                with contextlib.suppress(RecordError):
+                    forgiven = self.control().forgiven
+                kept = _bounded([run, *runs], forgiven)
+                durable.write_json(self.path, {'runs': to_plain(kept)})
 
     def control(self) -> Control:
         """Return what people said.
@@ -127,13 +131,15 @@ class History:
             yield
 
 
-def _bounded(runs: list[Run]) -> list[Run]:
+def _bounded(runs: list[Run], forgiven: str | None) -> list[Run]:
     """Return the runs to keep, the last first.
 
     What was only shown goes first, since anybody may ask for it; then what was skipped.
+
+    :param forgiven: as :attr:`Control.forgiven`: not before all that came before it
     """
     for result in (Result.NOOP, Result.SKIPPED):
-        least = [run for run in runs if run.result is result]
+        least = [run for run in runs if run.result is result and run.id != forgiven]
         while len(runs) > LIMIT and least:
             runs.remove(least.pop())
     return runs[:LIMIT]

@@ -98,6 +98,18 @@ class HistoryTest(HistoryTestCase):
         self.assertEqual(history.LIMIT, len(ids))
         self.assertEqual(('run-new-2', 'run-0'), (ids[0], ids[-1]))
 
+    def test_what_was_forgiven_stays_so(self):
+        self.add(Result.FAILED, Result.FAILED, Result.FAILED, Result.SKIPPED)
+        self.assertIsNotNone(self.status().gave_up)
+        self.history.set_control(lambda before: Control(None, self.history.runs()[0].id))
+        data = json.loads(self.history.path.read_text())
+        more = [{**data['runs'][0], 'id': f'{number}'} for number in range(history.LIMIT - 5)]
+        self.history.path.write_text(json.dumps({'runs': more + data['runs']}))
+        for number in range(3):
+            self.history.add(run(f'new-{number}', Result.SKIPPED))
+            self.assertIsNone(self.status().gave_up)
+        self.assertEqual(history.LIMIT, len(self.history.runs()))
+
     def test_what_is_damaged_is_said_and_not_overwritten(self):
         for text in ('', '{', '[]', '{"runs": [{}]}', '{"runs": 5}', '[1]', '{"runs": ["x"]}'):
             self.history.path.write_text(text)
