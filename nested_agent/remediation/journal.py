@@ -46,10 +46,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
-    """What the run is, as in :class:`nested_agent.model.Run`.
-
-    :ivar last_step: kind of the step it ends with
-    """
+    """What the run is, as in :class:`nested_agent.model.Run`."""
 
     id: str
     trigger: Trigger
@@ -59,7 +56,6 @@ class Header:
     before: Mapping[str, str]
     state_before: State
     actions: tuple[Action, ...]
-    last_step: str = ''
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +93,6 @@ class Record:
                 dict(header['before']),
                 State(header['state_before']),
                 tuple(Action.from_dict(each) for each in header['actions']),
-                str(header['last_step']),
             ),
             Phase(data['phase']),
             tuple(
@@ -159,10 +154,11 @@ class Journal:
         """Take the last step out: it turned out that nothing was changed."""
         self._change(entries=self.record.entries[:-1])
 
-    def done(self) -> None:
-        """Write down that the last step was verified."""
-        *others, last = self.record.entries
-        self._change(entries=(*others, dataclasses.replace(last, done=True)))
+    def done(self, *, last: bool) -> None:
+        """Write down that the latest step was verified, and if it was the last that all are."""
+        *others, latest = self.record.entries
+        entries = (*others, dataclasses.replace(latest, done=True))
+        self._change(entries=entries, phase=Phase.KEEPING if last else self.record.phase)
 
     def keep(self, steps: frozenset[str]) -> None:
         """Have the done steps of these kinds stay whatever comes."""
@@ -201,14 +197,6 @@ class Journal:
         """Whether something could not be undone, or none of it was tried yet."""
         record = self.record
         return record.phase is not Phase.KEEPING and any(not each.kept for each in record.entries)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every step was made and verified."""
-        record = self.record
-        entries = record.entries
-        made = bool(entries) and entries[-1].step == record.header.last_step
-        return record.phase is Phase.APPLYING and made and all(each.done for each in entries)
 
     def _change(self, **fields: Any) -> None:
         self._write(dataclasses.replace(self.record, **fields))

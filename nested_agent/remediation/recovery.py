@@ -25,11 +25,9 @@ def recover(site: Site, journal: Journal, now: float) -> Run:
     begun = journal.record.header
     LOG.warning('run %s was interrupted', begun.id)
     journal.recovering(now)
-    finished = journal.complete or journal.record.phase is Phase.KEEPING
+    finished = journal.record.phase is Phase.KEEPING
     undone: list[Undone] = []
-    if finished:
-        journal.enter(Phase.KEEPING)
-    else:
+    if not finished:
         undone = undo.undo(site, journal, rebooted=begun.boot_id != site.boot_id)
     problems = [each.message for each in undone if not each.good]
     if not problems:

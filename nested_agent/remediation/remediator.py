@@ -238,7 +238,6 @@ class Remediator:
             self._remember(run)
             return run
         LOG.info('run %s (%s): begun', begun.id, begun.trigger)
-        begun = dataclasses.replace(begun, last_step=parts[-1].step.name)
         try:
             self._journal.begin(begun)
         except RecordError as error:

@@ -76,7 +76,7 @@ class Transaction:
             LOG.info('step %s: begun', step.name)
             self._site.alive()
             try:
-                self._carry_out(part)
+                self._carry_out(part, last=number == len(parts) - 1)
             except (NestedAgentError, OSError) as error:
                 LOG.error('step %s: %s', step.name, error)
                 self.problems.append(f'{step.name}: {error}')
@@ -87,7 +87,7 @@ class Transaction:
                 break
         return self._outcomes
 
-    def _carry_out(self, part: Part) -> None:
+    def _carry_out(self, part: Part, *, last: bool) -> None:
         step = part.step
         try:
             undo = step.record()
@@ -103,7 +103,7 @@ class Transaction:
             LOG.info('step %s: not now: %s', step.name, error)
             self.skip(step, str(error))
         else:
-            self._journal.done()
+            self._journal.done(last=last)
             LOG.info('step %s: %s', step.name, message)
             self._tell(step, Result.APPLIED, message)
         if part.commits:

@@ -44,7 +44,8 @@ class JournalTest(base.BaseTestCase):
         self.assertEqual(HEADER, self.again().header)
         self.journal.add(FIRST)
         self.assertEqual((FIRST,), self.again().entries)
-        self.journal.done()
+        self.journal.done(last=False)
+        self.assertEqual(Phase.APPLYING, self.again().phase)
         self.journal.add(SECOND)
         self.assertEqual([True, False], [each.done for each in self.again().entries])
         self.journal.keep(frozenset({FIRST.step, SECOND.step}))
@@ -62,6 +63,12 @@ class JournalTest(base.BaseTestCase):
         self.journal.end()
         self.assertIsNone(self.again())
         self.assertEqual([], os.listdir(self.directory))
+
+    def test_the_last_step_ends_what_can_be_undone(self):
+        self.journal.begin(HEADER)
+        self.journal.add(FIRST)
+        self.journal.done(last=True)
+        self.assertEqual(Phase.KEEPING, self.again().phase)
 
     def test_what_is_damaged_is_said_with_its_name(self):
         self.journal.begin(HEADER)

@@ -24,6 +24,11 @@ KVM_CONF = '/etc/modprobe.d/kvm.conf'
 NOVA = '[DEFAULT]\n# a comment\n[libvirt]\ncpu_mode = custom\ncpu_models = EPYC\nrx = 1\n'
 WRONG = {KVM_CONF: 'options kvm_amd nested=0\n', CONF: NOVA}
 RIGHT = {KVM_CONF: 'options kvm_amd nested=1\n', CONF: '[libvirt]\ncpu_model_extra_flags = svm\n'}
+TWO_FILES = {
+    KVM_CONF: 'options kvm_amd nested=1\n',
+    CONF: '[libvirt]\ncpu_models = EPYC\n',
+    COMPUTE: '[libvirt]\ncpu_mode = custom\nvirt_type=kvm\n',
+}
 OPTIONS = Options(mode=Mode.ENFORCE, splay=0.0)
 DISABLED = Policy(nested=Nested.DISABLED)
 
@@ -102,7 +107,7 @@ class RemediatorTestCase(base.BaseTestCase):
         ]
         self.assertEqual([], leftovers)
 
-    def interrupt(self, place):
+    def interrupt(self, place, run=None):
         """Run until the ``place``-th thing happens; returns whether it came to that."""
         count = 0
 
@@ -122,7 +127,7 @@ class RemediatorTestCase(base.BaseTestCase):
         self.node.before = happens
         with fixtures.MonkeyPatch('nested_agent.durable.write_json', write):
             try:
-                self.fix()
+                (run or self.fix)()
             except Crash:
                 return True
             finally:
@@ -594,6 +599,31 @@ class InterruptedTest(RemediatorTestCase):
         run = other.recover()
         self.assertEqual((Result.ROLLED_BACK, State.UNKNOWN), (run.result, run.state_after))
         self.assert_as_before(before)
+
+
+class TwoFilesTest(RemediatorTestCase):
+    """The last two steps are of one kind."""
+
+    def assert_both_or_neither(self):
+        custom = 'custom' in self.node.read(COMPUTE)
+        self.assertEqual(custom, 'cpu_models' in self.node.read(CONF))
+
+    def interrupted_anywhere(self, run, prepare):
+        for place in range(1, 200):
+            self.have(TWO_FILES, nova=False, options='nested=1')
+            prepare()
+            if not self.interrupt(place, run):
+                break
+            self.another().recover()
+            self.assert_both_or_neither()
+            self.assertFalse((self.directory / 'journal.json').exists())
+        self.assertGreater(place, 15)
+
+    def test_a_fix(self):
+        self.interrupted_anywhere(self.fix, lambda: None)
+
+    def test_a_revert(self):
+        self.interrupted_anywhere(lambda: self.remediator.revert('me'), self.fix)
 
 
 class RevertTest(RemediatorTestCase):
