@@ -36,7 +36,8 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
     process = nova_process(judged.observation)
     stop: list[Step] = []
     start: list[Step] = []
-    if process and (nova or (module and not busy)):
+    # Not for what waits: nova-compute is never stopped just to try.
+    if process and ((module and not busy) or (nova and (judged.policy.wanted or not busy))):
         restart = Action(
             ActionKind.RESTART_NOVA_COMPUTE,
             process.unit or f'pid {process.pid}',
