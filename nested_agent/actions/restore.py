@@ -25,15 +25,21 @@ class RestoreFile(FileStep):
 
     def __init__(self, site: Site, actions: tuple[Action, ...], path: str) -> None:
         super().__init__(site, actions, path)
+        self._changed = path
         self._done = ''
 
     def content(self, before: bytes | None) -> bytes | None:
         """Return the original, or the present content without the agent's options."""
         with recorded():
             known = {each.path: each for each in self.site.changes.files()}
-        changed = known.get(self.path)
+        changed = known.get(self._changed)
         if changed is None:
-            raise StepError(f'{self.path}: the agent has no record that it changed this file')
+            raise StepError(f'{self._changed}: the agent has no record that it changed this file')
+        if self.path != self._changed:
+            raise StepError(
+                f'{self._changed} is a link to {self.path} now, which the agent did not change; '
+                'have a file there again or remove the link, then revert again'
+            )
         if files.digest(before) == changed.original:
             self._done = 'is already as it was'
             return before

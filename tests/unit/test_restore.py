@@ -167,6 +167,17 @@ class ChangedByOthersTest(RestoreTestCase):
         self.assertIn('is as it was', self.restore())
         self.assertIn('cpu_mode = custom\n', self.node.text(CONF))
 
+    def test_it_is_a_link_now(self):
+        self.node.write('/etc/nova/real.conf', AFTER)
+        (self.node.base / CONF[1:]).unlink()
+        (self.node.base / CONF[1:]).symlink_to('real.conf')
+        (step,) = self.steps(self.node)
+        message = str(self.assertRaises(StepError, step.precheck))
+        self.assertIn(f'{CONF} is a link to /etc/nova/real.conf now', message)
+        (self.node.base / CONF[1:]).unlink()
+        self.restore()
+        self.assertEqual(AFTER, self.node.text('/etc/nova/real.conf'))
+
     def test_it_cannot_be_read_any_more(self):
         self.node.write(CONF, f'{AFTER}\nhunter2\n')
         (step,) = self.steps(self.node)
