@@ -233,7 +233,7 @@ class Remediator:
         parts: Sequence[Part],
         busy: Sequence[tuple[Step, str]],
     ) -> Run:
-        if not parts:
+        if not parts and not busy:
             run = runs.run(begun, {}, site.look(), self._clock())
             self._remember(run)
             return run

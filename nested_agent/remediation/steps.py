@@ -66,7 +66,8 @@ class Steps:
                 stop[0].precheck()
             except BusyError as error:
                 # Whatever needs it down waits, and so does what a restart would make known.
-                waiting = [*(each for each in idle if isinstance(each, ReloadModule)), *edits]
+                reload = [each for each in idle if isinstance(each, ReloadModule)]
+                waiting = [*reload, *edits, *start]
                 self.busy += [(step, str(error)) for step in waiting]
                 stop, start = [], []
         needs = tuple(module)

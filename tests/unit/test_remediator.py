@@ -308,6 +308,21 @@ class BusyTest(RemediatorTestCase):
         del node.systemd.properties['ActiveState']
         self.assertEqual(State.COMPLIANT, self.fix().state_after)
 
+    def test_a_restart_alone_waits_for_it_as_well(self):
+        node = self.have(RIGHT, options='nested=1')
+        known = self.look()
+        node.write({CONF: RIGHT[CONF].replace('svm', 'svm,pcid')})
+        self.remediator._look = lambda status: node.look(
+            self.policy, previous=known, remediation=status
+        )
+        node.systemd.properties['ActiveState'] = 'activating'
+        for run in (self.fix(), self.fix(noop=True)):
+            self.assertEqual([('restart-nova-compute', 'skipped')], self.results(run))
+            self.assertIn('still starting', run.outcomes[0].message)
+        self.assertEqual(0, node.systemd.stops)
+        del node.systemd.properties['ActiveState']
+        self.assertEqual(Result.APPLIED, self.fix().result)
+
     def test_what_is_busy_only_once_nova_is_stopped_is_tried_less_and_less_often(self):
         node = self.have()
         self.options = dataclasses.replace(OPTIONS, backoff_limit=10000.0)
@@ -677,6 +692,17 @@ class RevertTest(RemediatorTestCase):
         node.release()
         self.remediator.revert()
         self.assertEqual('0', node.parameter('nested'))
+
+    def test_nova_is_not_stopped_for_what_waits(self):
+        self.policy = DISABLED
+        node = self.have(RIGHT)
+        self.fix()
+        before = (node.systemd.stops, len(node.starts))
+        node.hold()
+        for _ in range(2):
+            run = self.remediator.revert()
+            self.assertEqual(Result.SKIPPED, run.result)
+            self.assertEqual(before, (node.systemd.stops, len(node.starts)))
 
     def test_what_people_changed_since_stays(self):
         node = self.have()
