@@ -7,6 +7,7 @@ was interrupted. Every change of it is on the disk before the node is touched.
 import contextlib
 import dataclasses
 import enum
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,8 @@ from typing import Any, Self
 from nested_agent import durable
 from nested_agent.exceptions import RecordError
 from nested_agent.model import Action, State, Trigger, to_plain
+
+LOG = logging.getLogger(__name__)
 
 NAME = 'journal.json'
 VERSION = 1
@@ -120,21 +123,32 @@ class Journal:
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / NAME
         self._record: Record | None = None
+        self._over: str | None = None  # id of a run that is over, though the file is still there
 
     def read(self) -> Record | None:
         """Return what an interrupted run left, None if nothing, and go on from there.
+
+        What this object did about that run it knows, also where it could not be written down.
 
         :raises RecordError: it cannot be read or understood
         """
         data = durable.read_json(self.path)
         try:
-            self._record = None if data is None else Record.from_dict(data)
+            record = None if data is None else Record.from_dict(data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordError(
                 f'{self.path} cannot be understood ({type(error).__name__}: {error}): an '
                 'interrupted remediation cannot be put right; look at what it lists, then remove it'
             ) from error
-        return self._record
+        known = self._record
+        if record and known and record.header.id == known.header.id:
+            if record.header.id == self._over:
+                self.end()
+                return None
+            if known.recoveries > record.recoveries:
+                record = known
+        self._record = record
+        return record
 
     @property
     def record(self) -> Record:
@@ -189,8 +203,12 @@ class Journal:
 
     def end(self) -> None:
         """End the run: there is nothing left to do about it."""
-        with contextlib.suppress(RecordError):
+        try:
             durable.remove(self.path)
+        except RecordError as error:
+            if self._over != self.record.header.id:
+                LOG.warning('run %s is over, but: %s', self.record.header.id, error)
+            self._over = self.record.header.id
 
     @property
     def unfinished(self) -> bool:

@@ -9,7 +9,7 @@ import fixtures
 from oslotest import base
 
 from nested_agent import durable
-from nested_agent.exceptions import RemediationError
+from nested_agent.exceptions import RecordError, RemediationError
 from nested_agent.model import ActionKind, ConditionType, Result, State, Status, Trigger
 from nested_agent.policy import Nested, Policy
 from nested_agent.remediation.options import Mode, Options
@@ -604,6 +604,46 @@ class InterruptedTest(RemediatorTestCase):
         full.clear()
         self.remediator.recover()
         self.assert_as_before(before)
+
+    def read_only(self):
+        """Return a list: while there is anything in it the state directory cannot be written."""
+        since: list[str] = []
+        for name in ('write_json', 'remove'):
+            real = getattr(durable, name)
+
+            def write(path, *arguments, real=real):
+                if since:
+                    raise RecordError(f'{path}: Read-only file system')
+                real(path, *arguments)
+
+            self.useFixture(fixtures.MonkeyPatch(f'nested_agent.durable.{name}', write))
+        return since
+
+    def test_what_was_undone_is_not_undone_again_for_want_of_a_record(self):
+        node = self.have()
+        before = self.files()
+        node.kernel.failing_loads = 1
+        since = self.read_only()
+        node.before = lambda command: since.append(command) if ' -r ' in command else None
+        self.assertEqual(Result.FAILED, self.fix().result)
+        node.before = lambda _: None
+        starts = len(node.starts)
+        for _ in range(3):
+            self.assertIsNone(self.remediator.recover())
+            self.assertEqual('Interrupted', self.condition().reason)
+        self.assertRaisesRegex(RemediationError, 'Read-only', self.fix)
+        since.clear()
+        self.assertIsNone(self.remediator.recover())
+        self.assertEqual(starts, len(node.starts))
+        self.assert_as_before(before)
+
+    def test_nor_tried_more_often(self):
+        self.have_stuck()
+        self.options = dataclasses.replace(OPTIONS, backoff=60.0)
+        since = self.read_only()
+        since.append('')
+        self.assertEqual(Result.FAILED, self.remediator.recover().result)
+        self.assertIsNone(self.remediator.recover())
 
     def test_a_node_that_cannot_be_verified_is_put_right_all_the_same(self):
         self.have()
