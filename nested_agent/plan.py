@@ -20,7 +20,7 @@ from nested_agent.facts import (
     Setting,
     Unread,
 )
-from nested_agent.guest_cpu import edits, refusal
+from nested_agent.guest_cpu import edits
 from nested_agent.model import (
     Action,
     ActionKind,
@@ -34,9 +34,9 @@ from nested_agent.policy import Policy
 from nested_agent.verify.judgement import Remedy, vendor_module
 from nested_agent.verify.nova_settings import (
     VIRT_TYPE,
-    config_invalid,
     file_to_set,
     guest_cpu_settings,
+    unstartable,
 )
 from nested_agent.verify.persistent import DROPIN
 from nested_agent.verify.verdict import NOVA, Verdict
@@ -203,12 +203,7 @@ def _comes_back(observation: Observation, verdict: Verdict) -> bool:
     nova = observation.nova
     if not isinstance(nova, NovaCompute) or not isinstance(nova.process, NovaProcess):
         return True
-    if config_invalid(ConditionType.GUEST_CPU, nova):
-        return False
-    judged = verdict[ConditionType.GUEST_CPU]
-    if isinstance(nova.settings, Unread) or judged.condition.reason == 'NotLibvirt':
-        return True
-    return judged.remedy is Remedy.FIX or refusal(guest_cpu_settings(nova.settings)) is None
+    return verdict[ConditionType.GUEST_CPU].remedy is Remedy.FIX or unstartable(nova) is None
 
 
 def _restart(

@@ -1,6 +1,8 @@
 """nova-compute's configuration files edited, and proved by what they come to together."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from nested_agent.actions import files, ini_edit
 from nested_agent.actions.changes import ChangedOption
@@ -10,6 +12,7 @@ from nested_agent.exceptions import StepError
 from nested_agent.facts import NovaCompute, NovaProcess, Setting, Unread
 from nested_agent.model import Action, ActionKind
 from nested_agent.node import nova_config, nova_lines
+from nested_agent.node.root import Root
 from nested_agent.report import Judged
 
 KINDS = (ActionKind.SET_NOVA_OPTION, ActionKind.REMOVE_NOVA_OPTION)
@@ -35,6 +38,30 @@ def steps(
         return []
     edits = Edits(site, nova, chosen)
     return [EditNovaFile(edits, path) for path in edits.planned]
+
+
+def with_contents(
+    root: Root, nova: NovaCompute, changed: Mapping[Path, bytes | None]
+) -> NovaCompute:
+    """Return nova-compute as it would be if some of its files had another content.
+
+    :param changed: by the file itself, as of :func:`files.real`; None: there is no such file
+    :raises StepError: a file cannot be read
+    """
+    if nova.root != '/':
+        return nova  # it reads no file of the node
+    contents = {}
+    for path in (each.path for each in nova.files):
+        with files.explained(path):
+            file = files.real(root, path)
+            if file not in changed:
+                contents[path] = nova_config.content_of(root, path)
+            elif (content := changed[file]) is not None:
+                contents[path] = content
+    environment = nova.process.environment if isinstance(nova.process, NovaProcess) else {}
+    known = {} if isinstance(environment, Unread) else environment
+    settings = nova_config.settings_of(list(contents), list(contents.values()), known)
+    return dataclasses.replace(nova, settings=settings)
 
 
 class Edits:

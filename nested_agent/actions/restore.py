@@ -9,6 +9,7 @@ from nested_agent.actions.site import Site
 from nested_agent.actions.step import Undo
 from nested_agent.exceptions import RecordError, StepError
 from nested_agent.model import Action
+from nested_agent.node.nova_lines import NAMES
 from nested_agent.verify.persistent import DROPIN
 
 
@@ -69,6 +70,9 @@ class RestoreFile(FileStep):
     def _taken_back(self, before: bytes, options: Mapping[str, ChangedOption]) -> bytes:
         now = ini_edit.texts(before, options, self.path)
         ours = [name for name, each in options.items() if now[name] == each.after]
+        if any(name not in ours for name in NAMES['libvirt.cpu_mode'] if name in options):
+            # With another mode than the one from before nova may refuse the models from before.
+            ours = [name for name in ours if name not in NAMES['libvirt.cpu_models']]
         theirs = [name for name in options if name not in ours]
         new = ini_edit.edit(before, {name: options[name].before for name in ours}, self.path)
         said = ['was changed by others since']

@@ -1,15 +1,20 @@
 """The steps that undo everything the agent ever changed on a node, from its own record."""
 
+from collections.abc import Sequence
+
+from nested_agent.actions import nova_file
 from nested_agent.actions.module import ReloadModule, UnloadModule
 from nested_agent.actions.nova_compute import StartNova, StopNova
 from nested_agent.actions.restore import RestoreFile
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step
-from nested_agent.exceptions import BusyError
+from nested_agent.exceptions import BusyError, StepError
+from nested_agent.facts import NovaCompute
 from nested_agent.model import Action, ActionKind, Disruption
 from nested_agent.remediation.steps import nova_process
 from nested_agent.remediation.transaction import Part
 from nested_agent.report import Judged
+from nested_agent.verify.nova_settings import unstartable
 from nested_agent.verify.persistent import DROPIN
 
 WHY = 'the agent changed it'
@@ -49,6 +54,7 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
         stop = [StopNova(site, (), process)]
         start = [StartNova(site, (restart,), process)]
         stop[0].precheck()
+        _comes_back(site, judged, nova)
     if judged.policy.wanted:
         parts = [Part(step) for step in (*stop, *nova, *dropins, *module)]
     else:
@@ -56,6 +62,22 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
         parts = [Part(step) for step in (*dropins, *stop, *module)]
         parts += [Part(step, needs=tuple(module)) for step in nova]
     return parts + [Part(step) for step in start], busy
+
+
+def _comes_back(site: Site, judged: Judged, restored: Sequence[RestoreFile]) -> None:
+    """Find out whether nova-compute would start with the files as they will be.
+
+    :raises StepError: it would not
+    """
+    nova = judged.observation.nova
+    assert isinstance(nova, NovaCompute)  # noqa: S101  # it runs
+    after = {step.file: step.after for step in restored}
+    why = unstartable(nova_file.with_contents(site.root, nova, after))
+    if why:
+        raise StepError(
+            f'nova-compute would not come back with its files as they were: {why}; mend that, or '
+            'stop nova-compute to have them back all the same, then revert again'
+        )
 
 
 def _restore(site: Site, path: str) -> RestoreFile:

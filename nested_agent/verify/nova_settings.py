@@ -13,7 +13,7 @@ from nested_agent.facts import (
     Setting,
     Unread,
 )
-from nested_agent.guest_cpu import FLAGS, MODE, MODELS
+from nested_agent.guest_cpu import FLAGS, MODE, MODELS, refusal
 from nested_agent.model import ConditionType, Status
 from nested_agent.policy import Policy
 from nested_agent.verify.judgement import Judgement, Remedy, unknown, unread
@@ -82,6 +82,20 @@ def config_invalid(type_: ConditionType, nova: NovaCompute) -> Judgement | None:
         return None
     message = f'{faults[0].source}: {faults[0].detail}; nova-compute cannot work with it'
     return unknown(type_, 'ConfigInvalid', f'{message}, mend it by hand', remedy=Remedy.PERSON)
+
+
+def unstartable(nova: NovaCompute) -> str | None:
+    """Return why nova-compute would not start with these settings, None if nothing says so."""
+    invalid = config_invalid(ConditionType.GUEST_CPU, nova)
+    if invalid:
+        return invalid.condition.message
+    if isinstance(nova.settings, Unread):
+        return None
+    name = text(nova.settings.get(COMPUTE_DRIVER))
+    if name is not None and not name.startswith('libvirt.'):
+        return None
+    refused = refusal(guest_cpu_settings(nova.settings))
+    return refused[1] if refused else None
 
 
 def unless_overridden(observation: Observation, judgement: Judgement) -> Judgement:

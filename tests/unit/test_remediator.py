@@ -733,6 +733,27 @@ class RevertTest(RemediatorTestCase):
         self.remediator.revert()
         self.assertEqual('0', node.parameter('nested'))
 
+    def test_nova_is_not_stopped_where_it_would_not_come_back(self):
+        left = {CONF: '[libvirt]\ncpu_mode = host-passthrough\ncpu_models = EPYC\n'}
+        for files, broken, words in (
+            (WRONG, {COMPUTE: '[libvirt]\na line\n'}, f'{COMPUTE}:2: '),
+            (left, {}, 'cpu_models (EPYC) without cpu_mode custom'),
+        ):
+            node = self.have(files)
+            before = self.files()
+            self.fix()
+            node.write(broken)
+            now, stops = self.files(), node.systemd.stops
+            run = self.remediator.revert()
+            self.assertEqual(Result.FAILED, run.result)
+            self.assertIn(words, run.message)
+            self.assertEqual((now, stops), (self.files(), node.systemd.stops))
+            self.assert_works()
+            # Whoever stops it has decided.
+            node.systemd.systemctl(['stop', 'nova-compute.service'], node.now)
+            self.assertEqual(Result.APPLIED, self.remediator.revert().result)
+            self.assertEqual({**before, **broken}, self.files())
+
     def test_nova_is_not_stopped_for_what_waits(self):
         self.policy = DISABLED
         node = self.have(RIGHT)
