@@ -55,7 +55,7 @@ class _ModuleStep(Step):
     def undo(cls, site: Site, record: Undo, *, rebooted: bool) -> str:
         """Have the module as it was, by what the kernel says now; a boot has loaded it anew."""
         before = ModuleRecord.from_dict(record)
-        if rebooted:
+        if rebooted and before.boot_id != site.boot_id:
             return f'{before.module} was left as the boot loaded it'
         return restore(site, before)
 

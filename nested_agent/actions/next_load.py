@@ -1,10 +1,12 @@
-"""Proof that the next load of the module applies what it should."""
+"""What the next load of the module applies: whether that is as it should be, and as it is."""
 
+from nested_agent.drivers.base import Driver, parse_nested
 from nested_agent.exceptions import StepError
-from nested_agent.facts import LoadKind, NextLoad
+from nested_agent.facts import LoadKind, NextLoad, Observation
 from nested_agent.model import ConditionType, Status
 from nested_agent.report import Judged
-from nested_agent.verify.effect import effect, kernel_release, line_of
+from nested_agent.verify.effect import PARAMETER, effect, kernel_release, line_of
+from nested_agent.verify.judgement import vendor_module
 
 #: Reasons about what happens at boot alone: a load from the running system is right all the same.
 AT_BOOT = frozenset({'StaleInitramfs', 'InitramfsUnreadable', 'Blacklisted'})
@@ -32,3 +34,15 @@ def proved(judged: Judged, wanted: bool) -> str:
         raise StepError(condition.message)
     said = f'the next load of {load.module} has {driver.option(wanted)}'
     return f'{said}, but {condition.message}' if condition.reason in AT_BOOT else said
+
+
+def differs(observation: Observation, driver: Driver) -> bool:
+    """Whether the module is known to nest otherwise now than by the next load."""
+    load, module = observation.next_load, vendor_module(observation, driver)
+    if module is None or not isinstance(load, NextLoad) or load.kind is not LoadKind.MODULE:
+        return False
+    text = module.parameters.get(PARAMETER)
+    now = parse_nested(text) if isinstance(text, str) else None
+    release = kernel_release(observation)
+    then = effect(driver, load.module, load.options, release).on(driver, release)
+    return None not in (now, then) and now != then

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from nested_agent.actions.modprobe_dropin import WriteDropin
 from nested_agent.actions.module import LoadModule, ReloadModule, UnloadModule
+from nested_agent.actions.next_load import differs
 from nested_agent.actions.nova_compute import StartNova, StopNova
 from nested_agent.actions.nova_file import EditNovaFile
 from nested_agent.actions.restore import RestoreFile
@@ -12,6 +13,7 @@ from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step
 from nested_agent.exceptions import NestedAgentError
 from nested_agent.remediation.journal import Entry, Journal, Phase
+from nested_agent.verify.persistent import DROPIN
 
 LOG = logging.getLogger(__name__)
 
@@ -45,17 +47,52 @@ class Undone(NamedTuple):
 def undo(site: Site, journal: Journal, *, rebooted: bool) -> list[Undone]:
     """Undo every step that was not kept, the last first, and go on where one cannot be undone."""
     journal.enter(Phase.UNDOING)
-    found = []
-    for entry in reversed(journal.record.entries):
-        if entry.kept:
-            continue
-        site.alive()
-        undone = _undo(site, entry, rebooted)
-        found.append(undone)
-        (LOG.info if undone.good else LOG.error)('undo %s: %s', entry.step, undone.message)
-        if undone.good:
-            journal.undone(entry)
-    return found
+    entries = [entry for entry in reversed(journal.record.entries) if not entry.kept]
+    if not rebooted:
+        return [_undone(site, journal, entry, rebooted) for entry in entries]
+    # nova-compute, which the boot has started, is restarted once all is as it was.
+    stops = [entry for entry in entries if entry.step == StopNova.name]
+    found = [_undone(site, journal, entry, rebooted) for entry in entries if entry not in stops]
+    found += _load_as_configured(site, journal)
+    return found + [_undone(site, journal, entry, rebooted) for entry in stops]
+
+
+def _undone(site: Site, journal: Journal, entry: Entry, rebooted: bool) -> Undone:
+    site.alive()
+    undone = _undo(site, entry, rebooted)
+    (LOG.info if undone.good else LOG.error)('undo %s: %s', entry.step, undone.message)
+    if undone.good:
+        journal.undone(entry)
+    return undone
+
+
+def _load_as_configured(site: Site, journal: Journal) -> list[Undone]:
+    """Have the module as the files say that were put back: the boot went by what the run wrote.
+
+    Left as it is where KVM is in use already: the next verification tells.
+    """
+    if all(action.target != DROPIN for action in journal.record.header.actions):
+        return []
+    judged = site.look()
+    driver = judged.driver
+    if driver is None or not differs(judged.observation, driver):
+        return []
+    step = ReloadModule(site, (), driver, None)
+    try:
+        step.precheck()
+        entry = Entry(step.name, step.record(), ())
+        journal.add(entry)
+    except (NestedAgentError, OSError) as error:
+        LOG.warning('%s stays as the boot loaded it: %s', driver.module, error)
+        return []
+    try:
+        step.apply()
+        LOG.info('%s', step.verify())
+    except (NestedAgentError, OSError) as error:
+        LOG.warning('%s cannot be loaded as it was: %s', driver.module, error)
+        return [_undone(site, journal, entry, rebooted=False)]
+    journal.undone(entry)
+    return []
 
 
 def _undo(site: Site, entry: Entry, rebooted: bool) -> Undone:

@@ -11,7 +11,7 @@ from oslotest import base
 from nested_agent import durable
 from nested_agent.exceptions import RecordError, RemediationError
 from nested_agent.model import ActionKind, ConditionType, Result, State, Status, Trigger
-from nested_agent.policy import Nested, Policy
+from nested_agent.policy import FixCPUMode, Nested, Policy
 from nested_agent.remediation.options import Mode, Options
 from nested_agent.remediation.remediator import Remediator
 from nested_agent.remediation.schedule import Schedule
@@ -654,6 +654,65 @@ class InterruptedTest(RemediatorTestCase):
         run = other.recover()
         self.assertEqual((Result.ROLLED_BACK, State.UNKNOWN), (run.result, run.state_after))
         self.assert_as_before(before)
+
+
+class PowerCutTest(RemediatorTestCase):
+    """A boot in the middle: by then modprobe reads what the run has written."""
+
+    def cut_anywhere(self, files, prepare, run):
+        """Return how often the boot loaded the module otherwise than before the run."""
+        count = 0
+        for place in range(1, 200, 4):
+            node = self.have(files, options='nested=1')
+            prepare()
+            before, nested = self.files(), node.parameter('nested')
+            if not self.interrupt(place, run):
+                break
+            node.reboot()
+            count += node.parameter('nested') != nested
+            found = self.another().recover()
+            if found and found.result is Result.ROLLED_BACK:
+                self.assert_as_before(before)
+                self.assertEqual(nested, node.parameter('nested'), place)
+            # What it started with is what is there now, and nothing that guests cannot have.
+            self.assertEqual(node.read(CONF).encode(), node.starts[-1][CONF])
+            promised = 'svm' in node.read(CONF) + node.read(COMPUTE)
+            self.assertTrue(not promised or node.parameter('nested') == '1', place)
+        self.assertGreater(place, 50)
+        return count
+
+    def test_while_it_is_disabled(self):
+        self.policy = DISABLED
+        self.assertGreater(self.cut_anywhere(RIGHT, lambda: None, self.fix), 5)
+
+    def test_while_it_is_reverted(self):
+        self.policy = Policy(fix_cpu_mode=FixCPUMode.KEEP)
+        files = {**WRONG, CONF: '[libvirt]\ncpu_mode = host-model\n'}
+        self.assertGreater(self.cut_anywhere(files, self.fix, lambda: self.remediator.revert()), 5)
+
+    def test_a_recovery_is_interrupted_as_well(self):
+        self.policy = DISABLED
+        for place in range(1, 100, 2):
+            node = self.have(RIGHT)
+            before = self.files()
+            self.interrupt(60)
+            node.reboot()
+            if not self.interrupt(place, lambda: self.another().recover()):
+                break
+            self.another().recover()
+            self.assert_as_before(before)
+            self.assertEqual('1', node.parameter('nested'), place)
+        self.assertGreater(place, 15)
+
+    def test_where_guests_run_already(self):
+        self.policy = DISABLED
+        node = self.have(RIGHT)
+        self.interrupt(60)
+        node.reboot()
+        node.hold()
+        loads = list(node.loads)
+        self.assertEqual(Result.ROLLED_BACK, self.another().recover().result)
+        self.assertEqual((loads, '0'), (node.loads, node.parameter('nested')))
 
 
 class TwoFilesTest(RemediatorTestCase):
