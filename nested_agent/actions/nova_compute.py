@@ -40,8 +40,10 @@ class StopNova(_NovaStep):
         """Find out whether systemd could stop it and start it again."""
         pid = self.process.pid
         if self.process.unit is None:
-            raise StepError(
-                f'nova-compute (pid {pid}) is not run by a systemd unit of this host: {BY_HAND}'
+            # What needs no stop is done all the same.
+            raise BusyError(
+                f'nova-compute (pid {pid}) is not run by a systemd unit of this host: stop it by '
+                'hand, remediate or revert, and start it again'
             )
         unit = systemctl.show(self.site, self.unit)
         if unit.coming_up:

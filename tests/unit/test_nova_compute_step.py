@@ -58,7 +58,8 @@ class StopTest(NovaCase):
         return found
 
     def test_no_unit(self):
-        self.refused(f'(pid {self.process.pid}) is not run by a systemd unit', 'by hand', unit=None)
+        words = (f'(pid {self.process.pid}) is not run by a systemd unit', 'by hand')
+        self.refused(*words, error=BusyError, unit=None)
 
     def test_no_systemd(self):
         (self.node.root.base / 'usr/bin/systemctl').unlink()

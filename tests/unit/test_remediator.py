@@ -308,6 +308,25 @@ class BusyTest(RemediatorTestCase):
         del node.systemd.properties['ActiveState']
         self.assertEqual(State.COMPLIANT, self.fix().state_after)
 
+    def test_a_nova_that_no_unit_of_the_host_runs(self):
+        node = self.have()
+        for path in Path(node.root.base, 'proc').glob('*/cgroup'):
+            path.write_text(f'0::/system.slice/docker-{"a" * 64}.scope\n')
+        before = node.read(CONF)
+        for results in (
+            {'write-modprobe-dropin': 'applied', 'reload-module': 'skipped'},
+            {'reload-module': 'skipped'},
+        ):
+            run = self.fix()
+            found = dict(self.results(run))
+            self.assertEqual(results, {name: found.get(name) for name in results})
+            self.assertEqual(Result.SKIPPED, run.result)
+            self.assertIn('stop it by hand', run.message)
+        self.assertEqual(([], before), (node.loads, node.read(CONF)))
+        node.systemd.kill(node.systemd.pid)
+        self.assertEqual(Result.APPLIED, self.fix().result)
+        self.assertEqual('1', node.parameter('nested'))
+
     def test_a_restart_alone_waits_for_it_as_well(self):
         node = self.have(RIGHT, options='nested=1')
         known = self.look()
