@@ -72,6 +72,7 @@ class Agent:
     :param alive: called at every sign of life
     :param last: the report of an earlier run, if any
     :param effort: where to write down what it took
+    :param host: name to report under, if it is given: known even when verifying fails
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Agent:
         alive: Callable[[], object] = lambda: None,
         last: Report | None = None,
         effort: Effort | None = None,
+        host: str | None = None,
     ) -> None:
         self._mending = mending
         self._verify = verify
@@ -94,6 +96,7 @@ class Agent:
         self._alive = alive
         self._last = last
         self._effort = effort or Effort()
+        self._host = host
         self._current: Report | None = None
         self._paths: Collection[str] = ()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -174,7 +177,7 @@ class Agent:
         except Exception as error:  # the tick: whatever went wrong becomes a report
             LOG.exception('verification failed')
             self._effort.failures += 1
-            report = _failed(self._last, error)
+            report = _failed(self._last, error, self._host)
         self._effort.seconds = time.monotonic() - began
         report = _dated(_numbered(report, self._last), self._last)
         for channel in self._channels:
@@ -232,7 +235,7 @@ def _watcher() -> Watcher | None:
         return None
 
 
-def _failed(last: Report | None, error: Exception) -> Report:
+def _failed(last: Report | None, error: Exception, host: str | None) -> Report:
     """Return a report that claims nothing but the failure."""
     message = f'verification failed: {type(error).__name__}: {error}'
     now = time.time()
@@ -245,9 +248,11 @@ def _failed(last: Report | None, error: Exception) -> Report:
         Condition(type_, Status.UNKNOWN, 'InternalError', message, None, since.get(type_, now))
         for type_ in ConditionType
     )
-    unknown = last or Report(socket.gethostname(), now, None, None, {}, State.UNKNOWN, (), (), None)
+    host = host or (last.host if last else socket.gethostname())
+    unknown = last or Report(host, now, None, None, {}, State.UNKNOWN, (), (), None)
     return dataclasses.replace(
         unknown,
+        host=host,
         time=now,
         state=State.UNKNOWN,
         conditions=conditions,

@@ -40,7 +40,8 @@ class Local:
         self._conf = conf
         self.root = root or Root()
         self.state_dir = Path(conf.agent.state_dir)
-        #: The report that ``since`` and what nova-compute runs with are carried on from.
+        #: The report that ``since``, what nova-compute runs with and, while nova-compute's is not
+        #: known, the host are carried on from.
         self.previous: Report | None = None
         self.remediator = Remediator(
             self.root,
@@ -58,7 +59,8 @@ class Local:
     def _look(self, status: Remediation) -> Judged:
         conf = self._conf
         sources = Sources(conf.host, conf.nova.config_file, conf.nova.config_dir)
-        observation, driver = observe(self.root, loader.load(), sources)
+        last_host = self.previous.host if self.previous else None
+        observation, driver = observe(self.root, loader.load(), sources, last_host)
         wanted = policy.policy(conf)
         return judge(observation, driver, wanted, self.previous, status, self._proof())
 

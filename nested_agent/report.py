@@ -36,7 +36,8 @@ def make_report(
     proof: Proof | None = None,
 ) -> Report:
     """Observe the node, verify it and plan; nothing is changed."""
-    observation, driver = observe(root, drivers, sources)
+    last_host = previous.host if previous else None
+    observation, driver = observe(root, drivers, sources, last_host)
     return judge(observation, driver, policy, previous, remediation, proof).report
 
 

@@ -49,6 +49,9 @@ class Server(Protocol):
     def start(self) -> None:
         """Begin to answer, as soon as there is a broker; returns at once."""
 
+    def answer_as(self, host: str) -> None:
+        """Answer under this name from now on, and no other; returns at once."""
+
     def stop(self, timeout: float) -> None:
         """Answer no more; returns after ``timeout`` seconds at the latest."""
 
@@ -104,6 +107,7 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
             alive=_alive,
             last=self._last_report(),
             effort=effort,
+            host=conf.host,
         )
         self._thread = threading.Thread(target=self._run, name='agent', daemon=True)
         self.failed: BaseException | None = None
@@ -185,8 +189,11 @@ class AgentService(service.Service):  # type: ignore[misc]  # oslo.service has n
         sd_notify.notify('READY=1', f'STATUS={report.state}')
 
     def _serve(self, report: Report, previous: Report | None) -> None:
-        # The host's name is only known once nova-compute's configuration was read.
-        if self._server is None and self._make_server:
+        # The host's name is only known once nova-compute's configuration was read, and may change
+        # with it.
+        if self._server:
+            self._server.answer_as(report.host)
+        elif self._make_server:
             self._server = self._make_server(report.host, Asked(self.agent, self._node.remediator))
             self._server.start()
 

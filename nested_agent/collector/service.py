@@ -150,7 +150,7 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
             fleet.REPORTS,
             socket.gethostname(),
             lambda: fleet.VERSION,
-            lambda: [Reports(self._writer.add, lambda: self._metrics.reports(Taken.REFUSED))],
+            lambda _: [Reports(self._writer.add, lambda: self._metrics.reports(Taken.REFUSED))],
             Inline,
             PREFETCH,
             all_taken=True,
@@ -159,13 +159,12 @@ class CollectorService(service.Service):  # type: ignore[misc]  # oslo.service h
     def _answers(self) -> Listener:
         from nested_agent.collector.endpoints import Answers
 
-        host = socket.gethostname()
         queries = Queries(self._engine)
         return Listener(
             self._conf,
             fleet.QUERIES,
-            host,
+            socket.gethostname(),
             lambda: fleet.VERSION,
-            lambda: [Answers(queries, lambda: self._options, host)],
+            lambda host: [Answers(queries, lambda: self._options, host)],
             Workers,
         )

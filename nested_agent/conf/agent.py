@@ -7,7 +7,8 @@ DEFAULT_OPTS = [
         'host',
         help=(
             "Name this node reports under. Unset: the ``host`` of nova-compute's configuration, "
-            'else the host name, so that it is the name Nova knows the node by.'
+            'else the host name, so that it is the name Nova knows the node by. While that '
+            'configuration cannot be read it stays as it was last.'
         ),
     ),
 ]

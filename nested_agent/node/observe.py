@@ -16,7 +16,6 @@ from nested_agent.facts import (
     NextLoad,
     NovaCompute,
     Observation,
-    Setting,
     Unread,
 )
 from nested_agent.node import (
@@ -48,9 +47,13 @@ class Sources:
 
 
 def observe(
-    root: Root, drivers: loader.Loaded, sources: Sources
+    root: Root, drivers: loader.Loaded, sources: Sources, last_host: str | None = None
 ) -> tuple[Observation, Driver | None]:
-    """Return the facts of this moment and the driver that fits the CPU."""
+    """Return the facts of this moment and the driver that fits the CPU.
+
+    :param last_host: name the node was last reported under; it stays that of the node while
+        nova-compute's own cannot be told
+    """
     now = time.time()
     processor = cpu.read(root)
     driver, problems = _choose(drivers, processor)
@@ -62,7 +65,7 @@ def observe(
     )
     compute = nova.read(root, config_files=sources.nova_files, config_dirs=sources.nova_directories)
     observation = Observation(
-        host=sources.host or _nova_host(compute) or _hostname(root),
+        host=sources.host or _nova_host(compute, last_host) or _hostname(root),
         root=str(root.base),
         live=root.live,
         time=now,
@@ -118,13 +121,18 @@ def _firmware(
     return firmware.read(root)
 
 
-def _nova_host(compute: NovaCompute | Unread | None) -> str | None:
-    if compute is None or isinstance(compute, Unread) or isinstance(compute.settings, Unread):
+def _nova_host(compute: NovaCompute | Unread | None, last: str | None) -> str | None:
+    """Return the name Nova knows the node by; None: the host name, as far as is known."""
+    if compute is None:
         return None
-    setting = compute.settings.get('DEFAULT.host')
-    if isinstance(setting, Setting) and isinstance(setting.value, str):
-        return setting.value
-    return None
+    # Under another name it would be another node to everybody else. Without any file
+    # nova-compute does not run: what it has read is gone.
+    if isinstance(compute, Unread) or isinstance(compute.settings, Unread) or not compute.files:
+        return last
+    host = compute.settings['DEFAULT.host'].value
+    if isinstance(host, Unread):
+        return last
+    return host if isinstance(host, str) else None
 
 
 def _hostname(root: Root) -> str:

@@ -16,11 +16,11 @@ class Server(Listener):
     """Answers for one host.
 
     :param conf: the global configuration (oslo.messaging works with no other), loaded
-    :param host: the name the agent is asked by
+    :param host: the name the agent is asked by at first
     """
 
     def __init__(self, conf: cfg.ConfigOpts, host: str, agent: Agent) -> None:
-        def endpoints() -> Sequence[object]:
+        def endpoints(host: str) -> Sequence[object]:
             # Imported here: it costs megabytes, and most of a start.
             from nested_agent.rpc.endpoint import Endpoint
 

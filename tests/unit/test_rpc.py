@@ -191,6 +191,57 @@ class AskTest(AskCase):
                 self.assertIn('older speaks version 1.0', str(error))
         self.assertEqual([], self.agent.calls)
 
+    def answering(self, host):
+        """Ask until there is an answer: what the old server leaves this driver loses."""
+        end = time.monotonic() + GENEROUS
+        while True:
+            try:
+                return self.client.ping(host, 1.0).host
+            except exceptions.NoAnswerError:
+                if time.monotonic() > end:
+                    raise
+
+    def test_another_name(self):
+        """It is asked by the new name alone, and takes no more threads than before."""
+
+        def threads():
+            names = [each.name for each in threading.enumerate()]
+            return sorted(name for name in names if name == 'rpc' or 'rpc-worker' in name)
+
+        before = threads()
+        for number in range(2, 6):
+            self.server.answer_as(f'node{number}')
+        self.assertEqual('node5', self.answering('node5'))
+        self.server.answer_as('node5')
+        self.assertEqual(self.agent.last, self.client.get_status('node5', GENEROUS).report)
+        for name in ('node1', 'node4'):
+            with self.assertRaises(exceptions.NoAnswerError):
+                self.client.ping(name, 0.5)
+        self.assertEqual(before, threads())
+        self.server.stop(GENEROUS)
+        self.assertEqual([], threads())
+
+    def test_another_name_while_there_is_no_broker(self):
+        """Telling it waits for nothing; the name in force is the last one."""
+        reached, back = threading.Event(), threading.Event()
+        opened = api.open_transport
+
+        def away(*arguments):
+            reached.set()
+            back.wait(GENEROUS)
+            return opened(*arguments)
+
+        other = server.Server(cfg.CONF, 'other', self.agent)
+        self.addCleanup(other.stop, GENEROUS)
+        self.addCleanup(back.set)
+        with mock.patch.object(api, 'open_transport', away):
+            other.start()
+            self.assertTrue(reached.wait(GENEROUS))
+            other.answer_as('another')
+            other.answer_as('last')
+            back.set()
+            self.assertEqual('last', self.answering('last'))
+
     def test_an_older_client(self):
         """It knows no condition but those there were, and refuses a report with another."""
         conditions = tuple(Condition(each, Status.TRUE, 'Fine', 'It is.') for each in ConditionType)
