@@ -6,12 +6,15 @@ import re
 import time
 
 from nested_agent.facts import NovaProcess, Unread
-from nested_agent.node import cgroup, nova_argv
+from nested_agent.node import cgroup, nova_argv, nova_files
 from nested_agent.node.root import Root, unread
 
 ENVIRONMENT_PREFIX = b'OS_LIBVIRT__'
 # argv[0] to argv[2] fit; the one that is chosen is read in full.
 SCAN_BYTES = 4096
+# What kolla_set_configs writes in a container when it has copied the configuration
+# (kolla/docker/base/set_configs.py: copy_config).
+RUN_COMMAND = '/run_command'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ def _subordinate(each: _Candidate, candidates: dict[int, _Candidate]) -> bool:
 
 def _found(root: Root, candidate: _Candidate, others: tuple[int, ...]) -> Found | None:
     pid = candidate.pid
+    its_root = _root(root, pid, candidate.place)
     process = NovaProcess(
         pid=pid,
         argv=candidate.argv,
@@ -138,11 +142,12 @@ def _found(root: Root, candidate: _Candidate, others: tuple[int, ...]) -> Found 
         unit=candidate.place.unit,
         container=candidate.place.container,
         environment=_environment(root, pid),
+        copied=_copied(root, its_root),
     )
     found = Found(
         process=process,
         arguments=candidate.arguments,
-        root=_root(root, pid, candidate.place),
+        root=its_root,
         directory=_directory(root, pid),
         uid=_uid(root, pid),
         others=others,
@@ -231,6 +236,13 @@ def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
         return problem if isinstance(error, PermissionError) else _not_available(problem)
     same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
     return '/' if same else name
+
+
+def _copied(root: Root, its_root: str | Unread) -> float | None:
+    if isinstance(its_root, Unread) or its_root == '/':
+        return None
+    changed = nova_files.changed(root.below(its_root), RUN_COMMAND)
+    return None if isinstance(changed, Unread) else changed
 
 
 def _not_available(problem: Unread) -> Unread:

@@ -2,6 +2,9 @@
 
 What a process read when it started cannot be asked of it. It is known if its files, and the
 directories it found them in, are older than it is, and stays known for as long as it runs.
+
+Kolla's start script (docker/base/start.sh) copies the files into the container, and then becomes
+nova-compute by exec(2), which leaves the start of the process as it was.
 """
 
 import datetime
@@ -19,6 +22,9 @@ from nested_agent.facts import (
 from nested_agent.model import ConditionType, NovaRunning, Report, to_plain
 from nested_agent.verify.judgement import Judgement, Remedy, false, true, unknown, unread
 from nested_agent.verify.nova_settings import config_invalid
+
+#: From its start such a script takes a few seconds to copy. What was copied later it has not read.
+COPYING_SECONDS = 60.0
 
 
 def running(nova: NovaCompute | Unread | None, previous: Report | None) -> NovaRunning | None:
@@ -38,7 +44,7 @@ def running(nova: NovaCompute | Unread | None, previous: Report | None) -> NovaR
         return known
     if isinstance(nova.settings, Unread) or isinstance(process.environment, Unread):
         return None
-    if _changed(nova, process.started) == []:
+    if _changed(nova, _began(process)) == []:
         return NovaRunning(process.pid, process.started, _values(nova.settings))
     return None
 
@@ -70,7 +76,7 @@ def nova_config_current(observation: Observation, previous: Report | None) -> Ju
         return invalid
     if isinstance(nova.settings, Unread):
         return unread(type_, nova.settings)
-    changed = _changed(nova, process.started)
+    changed = _changed(nova, _began(process))
     if isinstance(changed, Unread):
         return unread(type_, changed)
     if not nova.files:
@@ -124,13 +130,20 @@ def _told(process: NovaProcess, changed: list[ConfigFile]) -> str:
     )
 
 
-def _changed(nova: NovaCompute, started: float) -> list[ConfigFile] | Unread:
-    """Return the files, and the directories they were searched in, younger than the process."""
+def _began(process: NovaProcess) -> float:
+    """Return the moment before which its files were as it has read them."""
+    started = _seconds(process.started)
+    copied = started if process.copied is None else process.copied
+    return copied if started < copied <= started + COPYING_SECONDS else started
+
+
+def _changed(nova: NovaCompute, began: float) -> list[ConfigFile] | Unread:
+    """Return the files, and the directories they were searched in, changed after it began."""
     found = (*nova.files, *nova.directories)
     for file in found:
         if isinstance(file.changed, Unread):
             return file.changed
-    return [file for file in found if _seconds(file.changed) > started]
+    return [file for file in found if _seconds(file.changed) > began]
 
 
 def _values(settings: Mapping[str, Setting]) -> Mapping[str, Any]:

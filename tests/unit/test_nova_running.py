@@ -14,6 +14,7 @@ from nested_agent.node.observe import Sources
 from nested_agent.policy import Nested, Policy
 from nested_agent.report import make_report
 from tests.unit.nodes import amd, nova_process
+from tests.unit.test_nova_process import ID
 from tests.unit.test_verify import LATER, NodeTestCase
 
 DRIVERS = loader.Loaded((AMDDriver(), IntelDriver()), ())
@@ -221,3 +222,59 @@ class RunningTest(NodeTestCase):
         self.write('[libvirt]\ncpu_mode = host-model\n')
         report = self.again(first, Policy(Nested.DISABLED))
         self.assertIn('restart-nova-compute', [each.kind for each in report.plan])
+
+
+class StartScriptTest(NodeTestCase):
+    """A container whose start script copies the files and then becomes nova-compute, as Kolla's."""
+
+    #: Half a minute ago, on a node that is up 5000 s; the files were written since.
+    JUST_NOW = 497000
+    LONG_AGO = 490000
+
+    def setUp(self):
+        super().setUp()
+        nova_config._Memory.last = None
+
+    def container(self, ticks, run_command='/run_command'):
+        return {
+            **nova_process(ticks=ticks),
+            '/proc/700/cgroup': f'0::/system.slice/docker-{ID}.scope\n',
+            '/proc/700/root': '-> /merged',
+            '/etc/nova/nova.conf': None,
+            '/etc/nova/nova-compute.conf': None,
+            '/merged/etc/nova/nova.conf': GOOD,
+            '/merged/etc/nova/nova-compute.conf': '',
+            f'/merged{run_command}': 'nova-compute',  # the last it writes
+        }
+
+    def known(self, root):
+        """Return the verdict on NovaConfigCurrent, and what nova-compute is known to run with."""
+        report = make_report(root, DRIVERS, Sources(), Policy())
+        condition = self.conditions(report)['NovaConfigCurrent']
+        return f'{condition.status}/{condition.reason}', report.nova_running
+
+    def assert_not_known(self, root):
+        self.assertEqual(('Unknown/ChangedSinceStart', None), self.known(root))
+
+    def test_files_that_were_copied_before_it_became_nova_compute(self):
+        judged, running = self.known(amd(files=self.container(self.JUST_NOW)).root(self))
+        self.assertEqual('True/StartedAfterChange', judged)
+        self.assertEqual('host-passthrough', running.settings['libvirt.cpu_mode'])
+
+    def test_a_later_copy_was_not_read(self):
+        self.assert_not_known(amd(files=self.container(self.LONG_AGO)).root(self))
+
+    def test_a_container_without_such_a_script(self):
+        files = self.container(self.JUST_NOW, run_command='/another_command')
+        self.assert_not_known(amd(files=files).root(self))
+
+    def test_a_file_that_was_changed_after_the_copy(self):
+        root = amd(files=self.container(self.JUST_NOW)).root(self)
+        file = root.path('/merged/etc/nova/nova.conf')
+        moment = file.stat().st_mtime + 1
+        os.utime(file, (moment, moment))
+        self.assert_not_known(root)
+
+    def test_a_host_has_no_such_script(self):
+        files = {**nova_process(ticks=self.JUST_NOW), '/run_command': 'nova-compute'}
+        self.assert_not_known(amd(files=files).root(self))
