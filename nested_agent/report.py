@@ -71,7 +71,7 @@ def judge(
         conditions=verdict.conditions,
         plan=actions,
         observation=_plain_observation(observation),
-        nova_running=running(observation.nova, previous),
+        nova_running=running(observation, previous),
         remediation=remediation,
     )
     return Judged(observation, driver, policy, verdict, report)

@@ -73,6 +73,7 @@ class NovaProcess:
     :ivar container: the container's id or name, from the cgroup; None on the host itself
     :ivar environment: its ``OS_LIBVIRT__*`` variables, and no others; what matters of them is in
         the settings, so it never leaves the node
+    :ivar ticks: its start in clock ticks since boot, which no clock moves; None if unreadable
     :ivar copied: seconds since the epoch when the configuration was last copied into its container
         (kolla_set_configs); None where nothing tells of that
     """
@@ -83,6 +84,7 @@ class NovaProcess:
     unit: str | None
     container: str | None
     environment: Mapping[str, str] | Unread = dataclasses.field(metadata={'private': True})
+    ticks: int | None = None
     copied: float | None = None
 
 

@@ -12,20 +12,24 @@ from nested_agent.model.remediation import Remediation
 
 #: Version of a Report as a plain dict. The minor number grows with a new key, the major number
 #: when a reader of the old form would misread the new one.
-SCHEMA_VERSION = '1.2'
+SCHEMA_VERSION = '1.3'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NovaRunning:
     """The options a nova-compute was seen to start with.
 
-    :ivar started: seconds since the epoch; a pid alone may be another process tomorrow
-    :ivar settings: effective values by ``group.option``, plain
+    :ivar started: seconds since the epoch, by the clock of that time
+    :ivar settings: effective values by ``group.option``, plain; empty where files were changed
+        before they were seen
+    :ivar ticks: its start in clock ticks since boot: with the pid and the report's boot_id it is
+        this process and no other, whatever becomes of the clock; None in reports before 1.3
     """
 
     pid: int
     started: float
     settings: Mapping[str, Any]
+    ticks: int | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -33,7 +37,12 @@ class NovaRunning:
 
         :raises KeyError, TypeError, ValueError: it is none
         """
-        return cls(int(data['pid']), float(data['started']), dict(data['settings']))
+        return cls(
+            int(data['pid']),
+            float(data['started']),
+            dict(data['settings']),
+            optional(int, data.get('ticks')),
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

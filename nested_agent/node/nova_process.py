@@ -49,6 +49,10 @@ class _Candidate:
     def parent(self) -> int:
         return 0 if isinstance(self.fields, Unread) else int(self.fields[1])
 
+    @property
+    def ticks(self) -> int | None:
+        return None if isinstance(self.fields, Unread) else int(self.fields[19])
+
 
 def find(root: Root) -> Found | Unread | None:
     """Return the running nova-compute, or None; Unread when there may be one that is hidden.
@@ -142,6 +146,7 @@ def _found(root: Root, candidate: _Candidate, others: tuple[int, ...]) -> Found 
         unit=candidate.place.unit,
         container=candidate.place.container,
         environment=_environment(root, pid),
+        ticks=candidate.ticks,
         copied=_copied(root, its_root),
     )
     found = Found(
@@ -171,7 +176,7 @@ def _stat(root: Root, pid: int) -> list[str] | Unread:
     if isinstance(text, Unread):
         return text
     fields = text.rpartition(')')[2].split()  # the command before it may hold blanks and ')'
-    if len(fields) < 20 or not re.fullmatch(r'[0-9]{1,9}', fields[1]):
+    if len(fields) < 20 or not all(re.fullmatch(r'[0-9]{1,20}', fields[each]) for each in (1, 19)):
         return Unread(name, 'Malformed', 'not the fields of proc(5)')
     return fields
 
@@ -192,7 +197,7 @@ def _started(root: Root, fields: list[str] | Unread) -> float | Unread:
         ticks = int(fields[19]) / os.sysconf('SC_CLK_TCK')
         return round(time.time() - float(uptime.split()[0]) + ticks, 2)
     except (ValueError, IndexError, OverflowError):
-        return Unread('/proc/uptime', 'Malformed', 'it or the start time is no number')
+        return Unread('/proc/uptime', 'Malformed', 'it is no number')
 
 
 def _place(root: Root, pid: int) -> cgroup.Place:

@@ -27,26 +27,29 @@ from nested_agent.verify.nova_settings import config_invalid
 COPYING_SECONDS = 60.0
 
 
-def running(nova: NovaCompute | Unread | None, previous: Report | None) -> NovaRunning | None:
+def running(observation: Observation, previous: Report | None) -> NovaRunning | None:
     """Return the options the running nova-compute is known to have started with, or None.
 
-    What was known first stays: later observations may miss a change that left no trace.
+    What was known first stays, also that nothing is: later observations may miss a change that left
+    no trace, or was made before the clock was set forward.
     """
+    nova = observation.nova
     if not isinstance(nova, NovaCompute) or not isinstance(nova.process, NovaProcess):
         return None
     process = nova.process
     if isinstance(process.started, Unread):
         return None
-    known = previous.nova_running if previous else None
-    # The start is computed from the uptime and the clock, which may be set meanwhile; a pid that
-    # is used again within a second is none that ran a service.
-    if known and known.pid == process.pid and abs(known.started - process.started) < 1:
+    same_boot = previous is not None and previous.boot_id == observation.boot_id
+    known = previous.nova_running if previous and same_boot else None
+    if known and (known.pid, known.ticks) == (process.pid, process.ticks):
         return known
     if isinstance(nova.settings, Unread) or isinstance(process.environment, Unread):
         return None
-    if _changed(nova, _began(process)) == []:
-        return NovaRunning(process.pid, process.started, _values(nova.settings))
-    return None
+    changed = _changed(nova, _began(process))
+    if isinstance(changed, Unread):
+        return None
+    values = {} if changed else _values(nova.settings)
+    return NovaRunning(process.pid, process.started, values, process.ticks)
 
 
 def nova_config_current(observation: Observation, previous: Report | None) -> Judgement:
@@ -82,7 +85,7 @@ def nova_config_current(observation: Observation, previous: Report | None) -> Ju
     if not nova.files:
         message = 'nova-compute does not run without a file, and none of its files is there'
         return unknown(type_, 'FilesGone', message, f'pid {process.pid}')
-    return _compared(nova.settings, process, changed, running(nova, previous))
+    return _compared(nova.settings, process, changed, running(observation, previous))
 
 
 def _compared(
@@ -98,7 +101,8 @@ def _compared(
     now = _values(settings)
     differ = sorted(name for name in now if name in before and now[name] != before[name])
     told = _told(process, changed)
-    if differ and not changed:
+    unseen = not changed and (differ or (known and not known.settings))
+    if unseen:
         told = f'files of nova-compute (pid {process.pid}) were changed or taken away'
     if differ:
         return false(
@@ -108,7 +112,7 @@ def _compared(
             Remedy.FIX,
             observed,
         )
-    if not changed:
+    if not changed and not unseen:
         return true(type_, 'StartedAfterChange', told, observed)
     if all(name in now and name in before for name in settings):
         return true(type_, 'SameValues', f'{told}, but not in what matters here', observed)

@@ -97,7 +97,7 @@ class CheckTest(CommandTestCase):
         code, out, _ = self.check('-f', 'json')
         data = json.loads(out)
         self.assertEqual(1, code)
-        self.assertEqual('1.2', data['schema_version'])
+        self.assertEqual('1.3', data['schema_version'])
         self.assertIsNone(data['remediation'])
         self.assertEqual(
             {'type', 'status', 'reason', 'message', 'since', 'observed'}, set(data['conditions'][0])

@@ -155,7 +155,7 @@ class WriteTest(StoreCase):
         )
         node = self.queries.node('node1', 20.0, DOWN)
         self.assertEqual(row, {name: node[name] for name in row})
-        self.assertEqual((9.0, 10.0, '1.2'), (node['age'], node['booted'], node['schema_version']))
+        self.assertEqual((9.0, 10.0, '1.3'), (node['age'], node['booted'], node['schema_version']))
         self.assertEqual(2, node['report']['sequence'])
         self.assertIsNone(self.queries.node('node2', 20.0, DOWN))
         newest, oldest = mappings(self.queries.events())

@@ -221,6 +221,7 @@ class FindTest(ProcTest):
         self.assertEqual(argv, found.process.argv)
         self.assertEqual(('--config-file', '/etc/nova/nova.conf'), found.arguments)
         self.assertEqual(5000.0 - 1000.0 + 250.0, found.process.started)
+        self.assertEqual(ticks, found.process.ticks)
         self.assertEqual('nova-compute.service', found.process.unit)
         self.assertIsNone(found.process.container)
         self.assertEqual('/', found.root)

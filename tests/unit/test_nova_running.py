@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import time
 from unittest import mock
+
+import fixtures
 
 from nested_agent.drivers import loader
 from nested_agent.drivers.amd import AMDDriver
@@ -93,7 +96,7 @@ class RunningTest(NodeTestCase):
         report = self.again()
         self.assertEqual('Unknown/ChangedSinceStart', self.judged(report))
         self.assertEqual(('unknown', ()), (report.state, report.plan))
-        self.assertIsNone(report.nova_running)
+        self.assertEqual({}, report.nova_running.settings)
 
     def test_another_process_is_known_by_its_own_files(self):
         first = self.again()
@@ -101,7 +104,7 @@ class RunningTest(NodeTestCase):
         self.write_process(ticks=LATER + 500)
         report = self.again(first)
         self.assertEqual('Unknown/ChangedSinceStart', self.judged(report))
-        self.assertIsNone(report.nova_running)
+        self.assertEqual({}, report.nova_running.settings)
         self.write_process(ticks=LATER + 2 * CHANGED * 100)
         report = self.again(first)
         self.assertEqual('True/StartedAfterChange', self.judged(report))
@@ -111,7 +114,7 @@ class RunningTest(NodeTestCase):
         first = self.again()
         self.write(FLAG)
         self.tree.path('/proc/700').rename(self.tree.base / 'proc/701')
-        self.assertIsNone(self.again(first).nova_running)
+        self.assertEqual({}, self.again(first).nova_running.settings)
 
     def test_what_was_known_first_stays(self):
         # As if a file had been taken away without a trace: none is younger than the process.
@@ -121,6 +124,50 @@ class RunningTest(NodeTestCase):
         report = self.again(first)
         self.assertEqual('False/RestartNeeded', self.judged(report))
         self.assertEqual(first.nova_running, report.nova_running)
+
+    def step(self, seconds):
+        """Set the clock, by so much."""
+        now = time.time
+        self.useFixture(fixtures.MonkeyPatch('time.time', lambda: now() + seconds))
+
+    def test_a_clock_set_forward_hides_no_change(self):
+        first = self.again()
+        self.write(FLAG)
+        second = self.again(first)
+        self.step(2 * CHANGED)
+        third = self.again(second)
+        self.assertEqual('False/RestartNeeded', self.judged(third))
+        self.assertEqual(first.nova_running, third.nova_running)
+
+    def test_a_clock_set_forward_makes_nothing_known(self):
+        self.write(FLAG)
+        first = self.again()
+        self.step(2 * CHANGED)
+        second = self.again(first)
+        self.assertEqual('Unknown/ChangedSinceStart', self.judged(second))
+        message = self.conditions(second)['NovaConfigCurrent'].message
+        self.assertIn('files of nova-compute (pid 700) were changed or taken away', message)
+
+    def test_a_clock_set_back_forgets_nothing(self):
+        first = self.again()
+        self.step(-CHANGED)
+        second = self.again(first)
+        self.assertEqual('True/SameValues', self.judged(second))
+        self.assertEqual(first.nova_running, second.nova_running)
+
+    def test_another_boot_forgets(self):
+        first = self.again()
+        self.write(FLAG)
+        self.tree.path('/proc/sys/kernel/random/boot_id').write_text('another\n')
+        self.assertEqual('Unknown/ChangedSinceStart', self.judged(self.again(first)))
+
+    def test_a_report_of_an_older_release(self):
+        first = self.again()
+        plain = first.to_dict()
+        del plain['nova_running']['ticks']
+        self.write(FLAG)
+        report = self.again(Report.from_dict({**plain, 'schema_version': '1.2'}))
+        self.assertEqual('Unknown/ChangedSinceStart', self.judged(report))
 
     def test_an_invalid_file(self):
         first = self.again()
@@ -251,15 +298,15 @@ class StartScriptTest(NodeTestCase):
         """Return the verdict on NovaConfigCurrent, and what nova-compute is known to run with."""
         report = make_report(root, DRIVERS, Sources(), Policy())
         condition = self.conditions(report)['NovaConfigCurrent']
-        return f'{condition.status}/{condition.reason}', report.nova_running
+        return f'{condition.status}/{condition.reason}', report.nova_running.settings
 
     def assert_not_known(self, root):
-        self.assertEqual(('Unknown/ChangedSinceStart', None), self.known(root))
+        self.assertEqual(('Unknown/ChangedSinceStart', {}), self.known(root))
 
     def test_files_that_were_copied_before_it_became_nova_compute(self):
-        judged, running = self.known(amd(files=self.container(self.JUST_NOW)).root(self))
+        judged, settings = self.known(amd(files=self.container(self.JUST_NOW)).root(self))
         self.assertEqual('True/StartedAfterChange', judged)
-        self.assertEqual('host-passthrough', running.settings['libvirt.cpu_mode'])
+        self.assertEqual('host-passthrough', settings['libvirt.cpu_mode'])
 
     def test_a_later_copy_was_not_read(self):
         self.assert_not_known(amd(files=self.container(self.LONG_AGO)).root(self))
