@@ -72,7 +72,7 @@ class NovaProcess:
         scope, a user's session, or when only the container has such a unit
     :ivar container: the container's id or name, from the cgroup; None on the host itself
     :ivar environment: its ``OS_LIBVIRT__*`` variables, and no others; what matters of them is in
-        the settings, so it never leaves the node
+        the settings, so it never leaves the node. Unread also where a process title overwrote it
     :ivar ticks: its start in clock ticks since boot, which no clock moves; None if unreadable
     :ivar copied: seconds since the epoch when the configuration was last copied into its container
         (kolla_set_configs); None where nothing tells of that

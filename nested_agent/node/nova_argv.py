@@ -22,8 +22,8 @@ def arguments(argv: Sequence[str]) -> tuple[bool, tuple[str, ...] | None]:
     index = _program(argv)
     if index is not None:
         return True, tuple(argv[index + 1 :])
-    if len(argv) == 1 and ' ' in argv[0]:
-        # setproctitle: one string, "nova-compute: what it does" or the old words with blanks.
+    if is_title(argv):
+        # "nova-compute: what it does", or the old words with blanks.
         words = argv[0].split()
         index = _program(words)
         if index is not None:
@@ -31,6 +31,11 @@ def arguments(argv: Sequence[str]) -> tuple[bool, tuple[str, ...] | None]:
         if words and os.path.basename(words[0]) == f'{NAME}:':  # noqa: PTH119  # text, no path
             return True, None
     return False, None
+
+
+def is_title(argv: Sequence[str]) -> bool:
+    """Whether a command line is one string with blanks, as setproctitle leaves it."""
+    return len(argv) == 1 and ' ' in argv[0]
 
 
 def _program(argv: Sequence[str]) -> int | None:

@@ -145,7 +145,7 @@ def _found(root: Root, candidate: _Candidate, others: tuple[int, ...]) -> Found 
         started=_started(root, candidate.fields),
         unit=candidate.place.unit,
         container=candidate.place.container,
-        environment=_environment(root, pid),
+        environment=_environment(root, pid, candidate.argv),
         ticks=candidate.ticks,
         copied=_copied(root, its_root),
     )
@@ -211,13 +211,20 @@ def _place(root: Root, pid: int) -> cgroup.Place:
     return place if isinstance(own, Unread) else cgroup.place(text, own)
 
 
-def _environment(root: Root, pid: int) -> dict[str, str] | Unread:
-    """Return the OS_LIBVIRT__* variables; no other is even decoded."""
+def _environment(root: Root, pid: int, argv: tuple[str, ...]) -> dict[str, str] | Unread:
+    """Return the OS_LIBVIRT__* variables; no other is even decoded.
+
+    Unread where a process title was written over them: setproctitle takes the memory of argv and
+    of the environment behind it. Variables that are still there do not tell which others were.
+    """
     name = f'/proc/{pid}/environ'
     try:
         data = root.read_bytes(name)
     except OSError as error:
         return unread(name, error)
+    # A title of one word shows only in what it left there: no variable.
+    if nova_argv.is_title(argv) or (data and b'=' not in data):
+        return Unread(name, 'NotAvailable', 'overwritten by the process title')
     found: dict[str, str] = {}
     for entry in data.split(b'\0'):
         if entry.startswith(ENVIRONMENT_PREFIX):

@@ -251,6 +251,25 @@ class FindTest(ProcTest):
         assert isinstance(found.process.environment, Unread)
         self.assertEqual('EISDIR', found.process.environment.error)
 
+    def test_environment_overwritten_by_the_title(self) -> None:
+        # As setproctitle leaves it: the title's end, or nothing; not all of it has to be gone.
+        for argv, environ in (
+            (b'nova-compute: worker(0)\0', b'orker(0)' + bytes(36)),
+            (b'/usr/bin/python3 /usr/bin/nova-compute\0', bytes(44)),
+            (b'nova-compute: worker(0)\0', b'OS_LIBVIRT__CPU_MODE=custom\0'),
+            (b'nova-compute: worker(0)\0', b''),
+            (b'nova-compute' + bytes(18), bytes(44)),
+        ):
+            found = self.found(process(9, argv, environ=environ))
+            self.assertEqual(
+                Unread('/proc/9/environ', 'NotAvailable', 'overwritten by the process title'),
+                found.process.environment,
+                str((argv, environ)),
+            )
+        for argv in (b'nova-compute\0', b'/usr/bin/python3\0/usr/bin/nova-compute\0'):
+            found = self.found(process(9, argv, environ=b''))
+            self.assertEqual({}, found.process.environment)
+
     def test_wrapper_gives_way_to_its_child(self) -> None:
         wrapper = process(10, ('/bin/bash', '/usr/local/bin/nova-compute'))
         found = self.found(wrapper, process(30, PYTHON_ARGV, parent=10))

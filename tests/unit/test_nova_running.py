@@ -225,6 +225,16 @@ class RunningTest(NodeTestCase):
             self.assertIsNone(self.again().nova_running)
         self.assertEqual(first.nova_running, report.nova_running)
 
+    def test_a_process_title_hides_the_environment(self):
+        self.tree.path('/proc/700/cmdline').write_text('nova-compute: worker(0)\0')
+        self.tree.path('/proc/700/environ').write_text('orker(0)' + '\0' * 36)
+        report = self.again()
+        for type_ in ('GuestCPU', 'VirtType'):
+            self.assertEqual('Unknown/Unreadable', self.judged(report, type_))
+            self.assertIn('process title', self.conditions(report)[type_].message)
+        self.assertEqual(('unknown', ()), (report.state, report.plan))
+        self.assertIsNone(report.nova_running)
+
     def test_a_file_taken_out_of_a_directory(self):
         drop_in = '/etc/nova/nova.conf.d/10.conf'
         self.tree.path('/etc/nova/nova.conf.d').mkdir()
