@@ -118,7 +118,9 @@ class Edits:
         :raises StepError: they would not
         """
         if self._nova.root != '/':
-            raise StepError(f'{self._nova.root}: files of a container are not edited')
+            raise StepError(
+                f'{self._nova.root}: files of a container or of mounts of its own are not edited'
+            )
         now = self._contents()
         if now == self._proved:
             return  # for the step of another file

@@ -103,7 +103,8 @@ class NovaCompute:
     :ivar found_by: how the file list was found: ``process``, ``option`` ([nova] config_file),
         or the name of a layout on disk (``devstack``, ``kolla``, ``edpm``, ``snap``, ``rdo``,
         ``debian``, ``default``)
-    :ivar root: directory its paths are below: ``/`` or ``/proc/PID/root`` of a container
+    :ivar root: directory its paths are below: ``/``, or ``/proc/PID/root`` where it sees others
+        (a container's files, or by mounts of its unit)
     :ivar settings: effective options by ``group.option``; Unread when nova's configuration
         cannot be loaded: by nova-compute neither (:data:`KEEPS_NOVA_FROM_STARTING`), or not from
         here (EACCES, EIO, ``ConfigSource``, ``Unresolved``, ``NotAvailable``, ``Malformed``, ...)

@@ -91,8 +91,8 @@ def read(
         return unread('/proc', error)
     if isinstance(found, nova_process.Found):
         compute = _running(root, found)
-        # A container's files vanish with it: that is not a configuration without files.
-        if compute.root == '/' or nova_process.alive(root, found.process):
+        # What a process sees vanishes with it: that is not a configuration without files.
+        if nova_process.alive(root, found.process):
             return compute
         found = None
     return _stopped(root, found, config_files, config_dirs)
@@ -114,15 +114,20 @@ def _running(root: Root, found: nova_process.Found) -> NovaCompute:
     else:
         place = nova_files.Place(found.directory, nova_files.home(inner, found.uid))
         order = nova_files.in_order(inner, found.arguments, place)
+    # With mounts of its own it has other files under the same names; these are nobody's to edit.
+    paths = ('/',) if isinstance(order, Unread) else ('/', *order.files, *order.directories)
+    where = found.root
+    if nova_files.same(root, inner, paths):
+        where, inner = '/', root
     if isinstance(order, Unread):
         manager = _manager(root, inner, process, ())
-        return NovaCompute(process, found_by, manager, found.root, (), order, found.others)
+        return NovaCompute(process, found_by, manager, where, (), order, found.others)
     environment = {} if isinstance(process.environment, Unread) else process.environment
     files, settings = nova_config.evaluate(inner, order.files, environment)
     manager = _manager(root, inner, process, [file.path for file in files])
     directories = _directories(inner, order)
     return NovaCompute(
-        process, found_by, manager, found.root, files, settings, found.others, directories
+        process, found_by, manager, where, files, settings, found.others, directories
     )
 
 

@@ -9,7 +9,7 @@ import fnmatch
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nested_agent.facts import Unread
@@ -84,6 +84,28 @@ def in_order(root: Root, arguments: Sequence[str], place: Place) -> Order | Unre
         if problem is not None:
             return problem
     return Order(order.files, list(dict.fromkeys(order.directories)))
+
+
+def same(root: Root, other: Root, paths: Iterable[str]) -> bool:
+    """Whether all the paths lead to the same below both roots, if only to the same error.
+
+    That two roots are one directory does not tell: in another mount namespace other files can be
+    mounted below it.
+    """
+    # Twice: a file may be replaced between the two looks at it.
+    return all(
+        any(_identity(root, path) == _identity(other, path) for _ in range(2)) for path in paths
+    )
+
+
+def _identity(root: Root, path: str) -> tuple[int, int] | int | None:
+    try:
+        got = root.stat(path)
+    except OSError as error:
+        return error.errno
+    if stat.S_ISCHR(got.st_mode):
+        return 0, got.st_rdev  # /dev/null, which PrivateDevices= makes anew
+    return got.st_dev, got.st_ino
 
 
 def changed(root: Root, path: str) -> float | Unread:

@@ -23,7 +23,8 @@ class Found:
 
     :ivar arguments: what follows the program in its argv; None when it overwrote its command line
         (setproctitle) and they cannot be told
-    :ivar root: ``/``, or ``/proc/PID/root`` where its file system is another one
+    :ivar root: ``/proc/PID/root``, where its files are with the mounts it sees; ``/`` where that
+        cannot be followed
     :ivar directory: its working directory as it sees it; None when that cannot be read
     :ivar uid: its real user id; None when that cannot be read
     :ivar others: pids of further nova-computes, in ascending order
@@ -237,8 +238,7 @@ def _environment(root: Root, pid: int, argv: tuple[str, ...]) -> dict[str, str] 
 def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
     name = f'/proc/{pid}/root'
     try:
-        theirs = root.stat(name)
-        ours = root.stat('/')
+        root.stat(name)
     except OSError as error:
         # Not privileged to follow the link. A process of the host has the host's files.
         if place.container is None:
@@ -246,8 +246,7 @@ def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
         problem = unread(name, error)
         # Not ENOENT: that would be a file which nova-compute itself does not find.
         return problem if isinstance(error, PermissionError) else _not_available(problem)
-    same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
-    return '/' if same else name
+    return name
 
 
 def _copied(root: Root, its_root: str | Unread) -> float | None:

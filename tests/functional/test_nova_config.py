@@ -251,16 +251,23 @@ def _process(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[s
 class ProcessTest(base.BaseTestCase):
     """A real process that looks like nova-compute, in the real /proc."""
 
-    def test_found_with_its_facts(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        script = Path(directory.name, 'nova-compute')
-        script.write_text('import time\nprint(flush=True)\ntime.sleep(60)\n')
-        Path(directory.name, 'n.conf').write_text('[libvirt]\ncpu_mode = custom\n')
-        before = time.time()
+        self.directory = directory.name
+        self.script = Path(self.directory, 'nova-compute')
+        self.script.write_text('import time\nprint(flush=True)\ntime.sleep(60)\n')
+        Path(self.directory, 'n.conf').write_text('[libvirt]\ncpu_mode = custom\n')
+
+    def compute(self, *arguments: str, before: Sequence[str] = ()) -> NovaCompute:
+        """Return what is found while it runs.
+
+        :param before: the command that becomes it
+        """
         process = subprocess.Popen(
-            [sys.executable, '-s', script, '--config-file=n.conf', '--config-dir', directory.name],
-            cwd=directory.name,
+            [*before, sys.executable, '-s', self.script, *arguments],
+            cwd=self.directory,
             env={'OS_LIBVIRT__VIRT_TYPE': 'qemu', 'SECRET': 'hunter2'},
             stdout=subprocess.PIPE,
         )
@@ -268,17 +275,22 @@ class ProcessTest(base.BaseTestCase):
         self.addCleanup(process.kill)
         assert process.stdout is not None
         process.stdout.readline()
+        root = Root('/')
+        root.pids = lambda: iter((1, process.pid))  # no other test's
+        compute = nova.read(root)
+        assert isinstance(compute, NovaCompute)
+        return compute
+
+    def test_found_with_its_facts(self) -> None:
+        before = time.time()
+        compute = self.compute('--config-file=n.conf', '--config-dir', self.directory)
         after = time.time()
-        compute = nova.read(Root('/'))
-        assert isinstance(compute, NovaCompute) and isinstance(compute.process, NovaProcess)
-        if compute.process.pid != process.pid:
-            self.assertIn(process.pid, compute.others)
-            self.skipTest('another nova-compute runs here')
+        assert isinstance(compute.process, NovaProcess)
         assert isinstance(compute.process.started, float)
         self.assertTrue(before - 0.05 < compute.process.started < after + 0.05)
         self.assertEqual({'OS_LIBVIRT__VIRT_TYPE': 'qemu'}, compute.process.environment)
         self.assertEqual('/', compute.root)
-        conf = f'{directory.name}/n.conf'
+        conf = f'{self.directory}/n.conf'
         self.assertEqual([conf, conf], [file.path for file in compute.files][-2:])
         assert not isinstance(compute.settings, Unread)
         line = Location(conf, 2)
@@ -288,3 +300,26 @@ class ProcessTest(base.BaseTestCase):
             Setting('qemu', 'OS_LIBVIRT__VIRT_TYPE'), compute.settings['libvirt.virt_type']
         )
         self.assertNotIn('hunter2', repr(compute))
+
+    def compute_with_mount(self, target: str) -> NovaCompute:
+        """Return it as found with another n.conf that only it sees, mounted on a file."""
+        Path(self.directory, 'theirs').write_text('[libvirt]\ncpu_mode = host-passthrough\n')
+        Path(self.directory, 'other').touch()
+        shell = ('/bin/sh', '-c', 'mount --bind theirs "$0" && exec "$@"', target)
+        before = ('/usr/bin/unshare', '-m', *shell)
+        return self.compute(f'--config-file={self.directory}/n.conf', before=before)
+
+    @unittest.skipUnless(os.geteuid() == 0, 'mounts need root')
+    def test_a_file_that_only_it_sees(self) -> None:
+        compute = self.compute_with_mount('n.conf')
+        assert isinstance(compute.process, NovaProcess)
+        self.assertEqual(f'/proc/{compute.process.pid}/root', compute.root)
+        assert not isinstance(compute.settings, Unread)
+        self.assertEqual('host-passthrough', compute.settings['libvirt.cpu_mode'].value)
+
+    @unittest.skipUnless(os.geteuid() == 0, 'mounts need root')
+    def test_a_mount_that_changes_none_of_its_files(self) -> None:
+        compute = self.compute_with_mount('other')
+        self.assertEqual('/', compute.root)
+        assert not isinstance(compute.settings, Unread)
+        self.assertEqual('custom', compute.settings['libvirt.cpu_mode'].value)

@@ -1,3 +1,4 @@
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ import hypothesis
 from hypothesis import strategies
 
 from nested_agent.facts import Location, Manager, NovaCompute, NovaProcess, Setting, Unread
-from nested_agent.node import nova, nova_config
+from nested_agent.node import nova, nova_config, nova_files
 from tests.unit.fakes import FakeRoot, write_tree
 from tests.unit.test_nova_config import in_force
 from tests.unit.test_nova_process import ID, PYTHON_ARGV, ProcTest, process
@@ -31,6 +32,16 @@ class NovaTest(ProcTest):
         compute = nova.read(self.tree(*parts), config_files=config_files, config_dirs=config_dirs)
         assert isinstance(compute, NovaCompute), compute
         return compute
+
+    def mounted(self, *parts: dict[str, str | bytes]) -> FakeRoot:
+        """Return a node whose process 70 has the same root directory, with other mounts on it."""
+        tree = self.tree(*parts)
+        inner = tree.below('/proc/70/root')
+        real, theirs = tree.stat, inner.stat
+        tree.stat = lambda name: real('/' if name == '/proc/70/root' else name)
+        inner.stat = lambda name: real(name) if name == '/' else theirs(name)
+        tree.below = lambda name: inner
+        return tree
 
     def paths(self, compute: NovaCompute) -> list[str]:
         return [file.path for file in compute.files]
@@ -107,6 +118,65 @@ class RunningTest(NovaTest):
             ('/proc/70/root', 'NotAvailable'), (compute.settings.source, compute.settings.error)
         )
         self.assertEqual((), compute.files)
+
+    def test_mounts_of_its_own(self) -> None:
+        # BindPaths=, TemporaryFileSystem= of its unit: the same "/", and other files below it.
+        root, main = '-> /theirs', '/etc/nova/nova.conf'
+        named = (*PYTHON_ARGV, f'--config-file={main}')
+        for argv, theirs, paths in (
+            (named, {f'/theirs{main}': PASSTHROUGH}, [main]),
+            (PYTHON_ARGV, {f'/theirs{main}': PASSTHROUGH}, [main]),
+            (PYTHON_ARGV, {'/theirs/etc/nova.conf': PASSTHROUGH}, ['/etc/nova.conf']),
+        ):
+            tree = self.mounted(process(70, argv, root=root), {main: CUSTOM}, theirs)
+            compute = nova.read(tree)
+            assert isinstance(compute, NovaCompute)
+            self.assertEqual('/proc/70/root', compute.root)
+            self.assertEqual(paths, self.paths(compute))
+            self.assertEqual('host-passthrough', self.mode(compute).value)
+        tree = self.mounted(process(70, named, root=root), {main: CUSTOM, '/theirs/x': ''})
+        compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute) and isinstance(compute.settings, Unread)
+        self.assertEqual((main, 'ENOENT'), (compute.settings.source, compute.settings.error))
+
+    def test_mounts_of_its_own_that_change_none_of_its_files(self) -> None:
+        argv = (*PYTHON_ARGV, '--config-file=/a.conf')
+        parts = process(70, argv, root='-> /theirs'), {'/a.conf': CUSTOM, '/theirs/tmp/x': ''}
+        tree = self.mounted(*parts)
+        os.link(tree.base / 'a.conf', tree.base / 'theirs/a.conf')
+        compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute)
+        self.assertEqual(('/', 'custom'), (compute.root, self.mode(compute).value))
+
+    def test_a_null_device_of_its_own(self) -> None:
+        null = Path('/dev/null').stat()
+        copy = os.stat_result((null.st_mode, null.st_ino + 1, *null[2:]), {'st_rdev': null.st_rdev})
+        ours, theirs = self.tree({}), self.tree({})
+        ours.stat, theirs.stat = lambda name: null, lambda name: copy
+        self.assertTrue(nova_files.same(ours, theirs, ['/dev/null']))
+
+    def test_a_file_replaced_while_it_is_compared(self) -> None:
+        main = '/etc/nova/nova.conf'
+        tree = self.tree(process(70, PYTHON_ARGV), {main: CUSTOM, '/new': PASSTHROUGH})
+        real = tree.stat
+
+        def stat(name: str) -> os.stat_result:
+            found = real(name)
+            if name == main and tree.exists('/new'):
+                tree.path('/new').rename(tree.path(main))
+            return found
+
+        with mock.patch.object(tree, 'stat', stat):
+            compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute)
+        self.assertEqual(('/', 'host-passthrough'), (compute.root, self.mode(compute).value))
+
+    def test_process_that_ends_meanwhile(self) -> None:
+        tree = self.tree(process(70, PYTHON_ARGV), {'/etc/nova/nova.conf': CUSTOM})
+        with mock.patch('nested_agent.node.nova_process.alive', side_effect=[True, False]):
+            compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute)
+        self.assertEqual((None, 'default'), (compute.process, compute.found_by))
 
     def test_container_that_ends_meanwhile(self) -> None:
         tree = self.tree(

@@ -224,7 +224,7 @@ class FindTest(ProcTest):
         self.assertEqual(ticks, found.process.ticks)
         self.assertEqual('nova-compute.service', found.process.unit)
         self.assertIsNone(found.process.container)
-        self.assertEqual('/', found.root)
+        self.assertEqual('/proc/70/root', found.root)
         self.assertEqual('/var/lib/nova', found.directory)
         self.assertEqual(162, found.uid)
         self.assertEqual((), found.others)
