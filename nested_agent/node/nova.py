@@ -164,7 +164,10 @@ def _layout(root: Root) -> tuple[Layout, nova_files.Order | Unread]:
     """Return the first layout that is there and has files, and these; else the last one."""
     order: nova_files.Order | Unread = NOTHING
     for layout in LAYOUTS:
-        if any(root.exists(marker) for marker in layout.markers):
+        there = _there(root, layout.markers)
+        if isinstance(there, Unread):
+            return LAYOUTS[-1], there  # it may be this one
+        if there:
             order = _order(root, layout)
             if isinstance(order, Unread) or order.files:
                 break
@@ -173,16 +176,33 @@ def _layout(root: Root) -> tuple[Layout, nova_files.Order | Unread]:
 
 def _order(root: Root, layout: Layout) -> nova_files.Order | Unread:
     if layout.copied is None:
-        given = [pair for pair in layout.arguments if root.exists(pair[1])]
+        there = _there(root, [path for _, path in layout.arguments])
+        if isinstance(there, Unread):
+            return there
+        given = [pair for pair in layout.arguments if pair[1] in there]
         if layout.arguments and not given:
             return NOTHING
         return nova_files.in_order(root, [word for pair in given for word in pair], NOWHERE)
     directory = layout.markers[0]
     try:
         names = fnmatch.filter(root.names(directory), layout.copied)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return NOTHING
+    except OSError as error:
+        return unread(directory, error)
     return nova_files.Order([f'{directory}/{name}' for name in names], [directory])
+
+
+def _there(root: Root, paths: Sequence[str]) -> list[str] | Unread:
+    """Return those of the paths where there is something."""
+    found = []
+    for path in paths:
+        try:
+            if root.present(path):
+                found.append(path)
+        except OSError as error:
+            return unread(path, error)
+    return found
 
 
 def _manager(root: Root, inner: Root | None, process: NovaProcess, files: Sequence[str]) -> Manager:

@@ -49,8 +49,9 @@ def in_order(root: Root, arguments: Sequence[str], place: Place) -> Order | Unre
 
     Default files only without ``--config-file``, default directories only without
     ``--config-dir``, and both before what the arguments name. Files named by the arguments are
-    returned whether they exist or not. Unread: a ``--config-dir`` that does not exist (nova-compute
-    does not start then) or cannot be listed, or arguments that make no sense.
+    returned whether they exist or not. Unread: a default place of which cannot be told whether
+    anything is there, a ``--config-dir`` that does not exist (nova-compute does not start then) or
+    cannot be listed, or arguments that make no sense.
 
     Of the directories searched for files that are not there only those that hold nothing but
     nova's configuration are returned: ``/etc`` and a home change all the time. So a ``nova.conf``
@@ -62,9 +63,15 @@ def in_order(root: Root, arguments: Sequence[str], place: Place) -> Order | Unre
         return given
     order = Order([], [])
     if not nova_argv.gives(arguments, '--config-file'):
-        order.files.extend(_search(root, '.conf', place.home, order.directories))
+        found = _search(root, '.conf', place.home, order.directories)
+        if isinstance(found, Unread):
+            return found
+        order.files.extend(found)
     if not nova_argv.gives(arguments, '--config-dir'):
-        for directory in _search(root, '.conf.d', place.home, order.directories):
+        found = _search(root, '.conf.d', place.home, order.directories)
+        if isinstance(found, Unread):
+            return found
+        for directory in found:
             problem = _list(root, directory, order)
             if problem is not None:
                 return problem
@@ -162,7 +169,9 @@ def home(root: Root, uid: int | None) -> str | None:
     return None
 
 
-def _search(root: Root, extension: str, user_home: str | None, searched: list[str]) -> list[str]:
+def _search(
+    root: Root, extension: str, user_home: str | None, searched: list[str]
+) -> list[str] | Unread:
     """Return the first match for each of project and program. $SNAP is not known here.
 
     :param searched: gains the directories where a better match would have been
@@ -173,16 +182,20 @@ def _search(root: Root, extension: str, user_home: str | None, searched: list[st
         own.append(posixpath.join(user_home, f'.{PROJECT}'))
         directories = [own[1], user_home, *directories]
     found = []
-    if extension == '.conf' and root.exists(DISTRIBUTION_FILE):
-        found.append(DISTRIBUTION_FILE)
-    for name in (PROJECT, nova_argv.NAME):
-        for directory in directories:
-            path = posixpath.join(directory, name + extension)
-            if root.exists(path):
-                found.append(path)
-                break
-            if directory in own and root.exists(directory):
-                searched.append(directory)
+    path = DISTRIBUTION_FILE
+    try:
+        if extension == '.conf' and root.present(path):
+            found.append(path)
+        for name in (PROJECT, nova_argv.NAME):
+            for directory in directories:
+                path = posixpath.join(directory, name + extension)
+                if root.present(path):
+                    found.append(path)
+                    break
+                if directory in own and root.present(directory):
+                    searched.append(directory)
+    except OSError as error:
+        return unread(path, error)
     return found
 
 

@@ -78,6 +78,7 @@ class Root:
         self._base = str(self.base)
         #: Whether this is the running node: only then are there devices and processes to ask.
         self.live = str(path) == '/'
+        self._homes: tuple[str, ...] = HOMES
 
     def path(self, name: str) -> Path:
         """Return where the node's absolute path ``name`` really is.
@@ -120,9 +121,13 @@ class Root:
         return '/'.join((self._base, *done))
 
     def below(self, name: str) -> 'Root':
-        """Return a root of the same kind for a directory inside this one (a container's)."""
+        """Return a root of the same kind for a directory inside this one (``/proc/PID/root``).
+
+        What ProtectHome= hides there is hidden from that process too, so for it not there.
+        """
         inner = Root(self.path(name))
         inner.live = self.live
+        inner._homes = ()
         return inner
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
@@ -204,7 +209,7 @@ class Root:
 
         :raises PermissionError: it may be
         """
-        top = next((each for each in HOMES if name.startswith(f'{each}/')), None)
+        top = next((each for each in self._homes if name.startswith(f'{each}/')), None)
         if top is None:
             return
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):

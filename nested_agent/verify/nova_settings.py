@@ -179,8 +179,8 @@ def who_changes(
         return Remedy.PERSON, f'; managed by {nova.manager}, change {change}'
     if nova.root != '/':
         return Remedy.PERSON, (
-            f'; nova-compute has files of its own ({nova.root}: by a container or mounts of its '
-            'unit), change what they are made from'
+            f'; nova-compute has files of its own ({nova.root}: by a container, or mounts of its '
+            "unit or the agent's), change what they are made from"
         )
     if not policy.manage_nova:
         where = ', '.join(dict.fromkeys(files))

@@ -1,7 +1,10 @@
+import errno
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import unittest
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import hypothesis
@@ -147,6 +150,34 @@ class RunningTest(NovaTest):
         compute = nova.read(tree)
         assert isinstance(compute, NovaCompute)
         self.assertEqual(('/', 'custom'), (compute.root, self.mode(compute).value))
+
+    def test_a_home_that_is_hidden(self) -> None:
+        # ProtectHome= of the agent's unit; oslo.config would prefer what is there.
+        own, main = '/home/nova/.nova/nova.conf', '/etc/nova/nova.conf'
+        host = {'/etc/passwd': 'nova:x:162:162::/home/nova:\n', main: CUSTOM}
+        theirs = {f'/theirs{own}': PASSTHROUGH, '/theirs/etc/passwd': host['/etc/passwd']}
+        tree = self.mounted(process(70, PYTHON_ARGV, root='-> /theirs'), host, theirs)
+        (tree.base / 'home').mkdir(mode=0)
+        compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute)
+        self.assertEqual(('/proc/70/root', [own]), (compute.root, self.paths(compute)))
+        self.assertEqual('host-passthrough', self.mode(compute).value)
+        # Nor can what it sees be looked at.
+        tree = self.tree(process(70, PYTHON_ARGV, root='-> /missing'), host)
+        (tree.base / 'home').mkdir(mode=0)
+        compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute) and isinstance(compute.settings, Unread)
+        self.assertEqual((own, 'EACCES'), (compute.settings.source, compute.settings.error))
+        self.assertEqual((), compute.files)
+
+    @unittest.skipUnless(os.geteuid() == 0, 'what nobody may enter')
+    def test_a_home_that_is_hidden_from_nova_compute(self) -> None:
+        files = {'/etc/passwd': 'nova:x:162:162::/home/nova:\n', '/etc/nova/nova.conf': CUSTOM}
+        tree = self.tree(process(70, PYTHON_ARGV), files)
+        (tree.base / 'home').mkdir(mode=0)
+        compute = nova.read(tree)
+        assert isinstance(compute, NovaCompute)
+        self.assertEqual(('/', ['/etc/nova/nova.conf']), (compute.root, self.paths(compute)))
 
     def test_a_null_device_of_its_own(self) -> None:
         null = Path('/dev/null').stat()
@@ -338,6 +369,38 @@ class StoppedTest(NovaTest):
                     compute.root,
                 ),
             )
+
+    def test_a_place_that_may_not_be_looked_at(self) -> None:
+        # /etc/nova with mode 0750, for one, and whoever asks is in no group of it.
+        kolla = '/etc/kolla/nova-compute'
+        for call, place, there in (
+            ('stat', '/etc/nova/nova-cpu.conf', '/x'),
+            ('stat', kolla, f'{kolla}/nova.conf'),
+            ('names', kolla, f'{kolla}/nova.conf'),
+            ('stat', '/etc/nova/nova.conf', '/etc/init.d/nova-compute'),
+            ('stat', '/etc/nova/nova.conf', '/x'),
+        ):
+            tree = self.tree({'/proc/x': '', there: ''})
+            with mock.patch.object(tree, call, self.refusing(getattr(tree, call), place)):
+                compute = nova.read(tree)
+            assert isinstance(compute, NovaCompute) and isinstance(compute.settings, Unread)
+            self.assertEqual(
+                (place, 'EACCES'), (compute.settings.source, compute.settings.error), there
+            )
+            self.assertEqual((None, ()), (compute.process, compute.files))
+
+    def refusing(self, real: Callable[[str], Any], place: str) -> Callable[[str], Any]:
+        def function(name: str) -> Any:
+            if name == place:
+                raise PermissionError(errno.EACCES, 'Permission denied')
+            return real(name)
+
+        return function
+
+    def test_what_is_not_there_is_passed_over(self) -> None:
+        # Not a directory where one is looked for, as if it were not there.
+        compute = self.compute({'/proc/x': '', '/etc/kolla/nova-compute': '', '/etc/nova.conf': ''})
+        self.assertEqual(('default', ['/etc/nova.conf']), (compute.found_by, self.paths(compute)))
 
     def test_operator_says(self) -> None:
         files: dict[str, str | bytes] = {
