@@ -40,7 +40,7 @@ class Taken(enum.StrEnum):
 
     ACCEPTED = 'accepted'  # the last of its node
     DUPLICATE = 'duplicate'
-    STALE = 'stale'  # a later one was known
+    STALE = 'stale'  # a later one was known, or another of the same number
     SUPERSEDED = 'superseded'  # by one that came before it was written
     REFUSED = 'refused'
 
@@ -136,16 +136,18 @@ def merge(node: Node | None, digest: Digest, down_time: float) -> Merged:
 
     :param node: as it was; None: nobody knows of it
     :param down_time: seconds without a report after which a node is down. A report that seems to
-        be older than what is kept is believed all the same if nothing else came for that long.
+        be older than what is kept, or has its number and says something else, is believed all the
+        same if nothing else came for that long.
     """
     if node is None:
         return Merged(
             _new(digest), (_state_event(None, digest), *_run_events(None, digest)), digest.text
         )
     same_boot = digest.boot_id == node.boot_id
-    if same_boot and digest.sequence == node.sequence:
+    if same_boot and digest.sequence == node.sequence and _says(digest, node):
         return _again(node, digest, down_time)
-    older = digest.sequence < node.sequence if same_boot else digest.boot_id == node.boot_before
+    # One of the same number that says something else is of an agent that counts anew.
+    older = digest.sequence <= node.sequence if same_boot else digest.boot_id == node.boot_before
     if older and digest.received - node.confirmed <= down_time:
         return _late(node, digest, down_time, same_boot)
     events = list(_returned(node, digest, down_time))
@@ -190,6 +192,12 @@ def _new(digest: Digest) -> Node:
     )
 
 
+def _says(digest: Digest, node: Node) -> bool:
+    """Whether a report says what is kept; one without a run leaves the last that is known."""
+    same_run = digest.run is None or digest.run.id == node.run
+    return same_run and digest.state == node.state and joined(digest.reasons) == node.reasons
+
+
 def _again(node: Node, digest: Digest, down_time: float) -> Merged:
     """The same report: a sign of life."""
     seen = max(node.seen, digest.received)
@@ -199,7 +207,7 @@ def _again(node: Node, digest: Digest, down_time: float) -> Merged:
 
 
 def _late(node: Node, digest: Digest, down_time: float, same_boot: bool) -> Merged:
-    """An older report: nothing it says is so any more."""
+    """A report that seems to be older: nothing it says is so any more."""
     seen = dataclasses.replace(node, seen=max(node.seen, digest.received))
     settled = digest.received - node.booted > LATE_SECONDS
     told = node.contested is not None and digest.received - node.contested <= down_time

@@ -12,6 +12,7 @@ from nested_agent.collector.node import (
     LATE_SECONDS,
     REASONS_LENGTH,
     Event,
+    Taken,
     joined,
     merge,
     not_ahead,
@@ -137,6 +138,30 @@ class MergeTest(base.BaseTestCase):
         self.tell(told(4, 10.0 + DOWN + 1))
         self.assertEqual(4, self.node.sequence)
         self.assertEqual(['state', 'restarted'], self.kinds())
+
+    def test_a_lost_state_directory_heals_with_the_same_number_too(self):
+        for run, changes in (
+            (None, {'state': 'blocked'}),
+            (None, {'conditions': [{'type': 'T', 'status': 'False', 'reason': 'Other'}]}),
+            ('run2', {}),
+        ):
+            self.node = None
+            self.tell(told(2, 10.0, run='run1'))
+            before = self.node
+            self.kinds()
+            again = [told(2, 10.0 + each, run=run, **changes) for each in (60.0, DOWN, DOWN + 1)]
+            merged = self.tell(*again[:2])
+            self.assertEqual((Taken.STALE, None), (merged.taken, merged.text))
+            self.assertEqual(dataclasses.replace(before, seen=10.0 + DOWN), self.node)
+            self.assertEqual([], self.kinds())
+            merged = self.tell(again[2])
+            self.assertEqual((Taken.ACCEPTED, again[2].text), (merged.taken, merged.text))
+            self.assertEqual(10.0 + DOWN + 1, self.node.confirmed)
+            self.assertEqual('restarted', self.kinds()[0])
+
+    def test_the_same_again_without_the_run_that_is_known(self):
+        self.tell(told(1, 10.0, run='run1'), told(2, 20.0), told(2, 80.0))
+        self.assertEqual((80.0, 'run1'), (self.node.confirmed, self.node.run))
 
     def test_it_was_down(self):
         self.tell(told(1, 10.0), told(2, 10.0 + DOWN + 5))

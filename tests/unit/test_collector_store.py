@@ -170,6 +170,19 @@ class WriteTest(StoreCase):
         self.assertEqual(before, self.queries.node('node1', 20.0, DOWN))
         self.assertEqual(['state'], self.kinds())
 
+    def test_another_report_of_the_same_number_is_no_duplicate(self):
+        many = [{'type': 'T', 'status': 'False', 'reason': f'Reason{each}'} for each in range(64)]
+        self.write(told(2, 10.0, conditions=many))
+        self.write(told(2, 70.0, conditions=many))
+        for moment in (130.0, 190.0, 70.0 + DOWN):
+            self.write(told(2, moment, state='blocked'))
+            node = self.queries.node('node1', moment, DOWN)
+            self.assertEqual(('drifted', moment), (node['state'], node['seen']))
+        self.write(told(2, 70.0 + DOWN + 1, state='blocked'))
+        node = self.queries.node('node1', 70.0 + DOWN + 1, DOWN)
+        self.assertEqual(('blocked', 'blocked'), (node['state'], node['report']['state']))
+        self.assertEqual(['state', 'restarted', 'state'], self.kinds())
+
     def test_too_many_nodes(self):
         self.write(*(told(1, 10.0, host=f'node{each}') for each in range(3)))
         written = self.write(*(told(2, 11.0, host=f'node{each}') for each in range(6)), most=4)
