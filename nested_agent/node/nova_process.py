@@ -250,9 +250,12 @@ def _root(root: Root, pid: int, place: cgroup.Place) -> str | Unread:
 
 
 def _copied(root: Root, its_root: str | Unread) -> float | None:
-    if isinstance(its_root, Unread) or its_root == '/':
+    if isinstance(its_root, Unread):
         return None
-    changed = nova_files.changed(root.below(its_root), RUN_COMMAND)
+    inner = root.below(its_root)
+    if nova_files.same(root, inner, ('/',)):
+        return None  # the host's, where nobody runs such a script
+    changed = nova_files.changed(inner, RUN_COMMAND)
     return None if isinstance(changed, Unread) else changed
 
 
