@@ -9,7 +9,7 @@ from nested_agent.conf import policy, remediation
 from nested_agent.drivers import loader
 from nested_agent.exceptions import ProofFormatError
 from nested_agent.model import Remediation, Report
-from nested_agent.node.observe import Sources, observe
+from nested_agent.node.observe import Last, Sources, observe
 from nested_agent.node.root import Root
 from nested_agent.proof import result
 from nested_agent.proof.result import Proof
@@ -59,8 +59,8 @@ class Local:
     def _look(self, status: Remediation) -> Judged:
         conf = self._conf
         sources = Sources(conf.host, conf.nova.config_file, conf.nova.config_dir)
-        last_host = self.previous.host if self.previous else None
-        observation, driver = observe(self.root, loader.load(), sources, last_host)
+        last = Last(self.previous.host, self.previous.boot_id) if self.previous else None
+        observation, driver = observe(self.root, loader.load(), sources, last)
         wanted = policy.policy(conf)
         return judge(observation, driver, wanted, self.previous, status, self._proof())
 

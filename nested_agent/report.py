@@ -7,7 +7,7 @@ from nested_agent.drivers import loader
 from nested_agent.drivers.base import Driver
 from nested_agent.facts import Observation
 from nested_agent.model import Remediation, Report, to_plain
-from nested_agent.node.observe import Sources, observe
+from nested_agent.node.observe import Last, Sources, observe
 from nested_agent.node.root import Root
 from nested_agent.plan import plan
 from nested_agent.policy import Policy
@@ -36,8 +36,8 @@ def make_report(
     proof: Proof | None = None,
 ) -> Report:
     """Observe the node, verify it and plan; nothing is changed."""
-    last_host = previous.host if previous else None
-    observation, driver = observe(root, drivers, sources, last_host)
+    last = Last(previous.host, previous.boot_id) if previous else None
+    observation, driver = observe(root, drivers, sources, last)
     return judge(observation, driver, policy, previous, remediation, proof).report
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from nested_agent.drivers import loader
 from nested_agent.drivers.base import Driver
@@ -46,13 +47,19 @@ class Sources:
     nova_directories: Sequence[str] = ()
 
 
+class Last(NamedTuple):
+    """The name the node was last reported under, and in which boot."""
+
+    host: str
+    boot_id: str | None
+
+
 def observe(
-    root: Root, drivers: loader.Loaded, sources: Sources, last_host: str | None = None
+    root: Root, drivers: loader.Loaded, sources: Sources, last: Last | None = None
 ) -> tuple[Observation, Driver | None]:
     """Return the facts of this moment and the driver that fits the CPU.
 
-    :param last_host: name the node was last reported under; it stays that of the node while
-        nova-compute's own cannot be told
+    :param last: that name stays the node's while nova-compute's own cannot be told
     """
     now = time.time()
     processor = cpu.read(root)
@@ -63,13 +70,14 @@ def observe(
     load = (
         next_load.read(root, driver.module, running, suspects=driver.suspects) if driver else None
     )
+    boot_id = kernel.boot_id(root)
     compute = nova.read(root, config_files=sources.nova_files, config_dirs=sources.nova_directories)
     observation = Observation(
-        host=sources.host or _nova_host(compute, last_host) or _hostname(root),
+        host=sources.host or _nova_host(compute, last, boot_id) or _hostname(root),
         root=str(root.base),
         live=root.live,
         time=now,
-        boot_id=kernel.boot_id(root),
+        boot_id=boot_id,
         kernel=running,
         cpu=processor,
         driver=driver.name if driver else None,
@@ -121,17 +129,21 @@ def _firmware(
     return firmware.read(root)
 
 
-def _nova_host(compute: NovaCompute | Unread | None, last: str | None) -> str | None:
+def _nova_host(
+    compute: NovaCompute | Unread | None, last: Last | None, boot_id: str | Unread
+) -> str | None:
     """Return the name Nova knows the node by; None: the host name, as far as is known."""
+    # Under another name it would be another node to everybody else.
+    known = last.host if last else None
     if compute is None:
-        return None
-    # Under another name it would be another node to everybody else. Without any file
-    # nova-compute does not run: what it has read is gone.
+        # That of a container may only be down for a moment, and its files with it.
+        return known if last and last.boot_id == boot_id else None
+    # Without any file nova-compute does not run: what it has read is gone.
     if isinstance(compute, Unread) or isinstance(compute.settings, Unread) or not compute.files:
-        return last
+        return known
     host = compute.settings['DEFAULT.host'].value
     if isinstance(host, Unread):
-        return last
+        return known
     return host if isinstance(host, str) else None
 
 

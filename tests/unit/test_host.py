@@ -11,8 +11,8 @@ from nested_agent import service
 from nested_agent.conf import load
 from nested_agent.drivers import loader
 from nested_agent.facts import Unread
-from nested_agent.node import nova, nova_config
-from nested_agent.node.observe import Sources, observe
+from nested_agent.node import kernel, nova, nova_config
+from nested_agent.node.observe import Last, Sources, observe
 from tests.unit.nodes import amd, nova_process
 
 DEADLINE = 60
@@ -43,8 +43,10 @@ class NodeCase(base.BaseTestCase):
 
 
 class ObservedTest(NodeCase):
-    def host(self, last=None, tree=None, **sources):
-        observed, _ = observe(tree or self.tree, loader.load(), Sources(**sources), last)
+    def host(self, last=None, tree=None, boot=None, **sources):
+        tree = tree or self.tree
+        known = last and Last(last, boot or kernel.boot_id(tree))
+        observed, _ = observe(tree, loader.load(), Sources(**sources), known)
         return observed.host
 
     def test_it_is_nova_s(self):
@@ -80,7 +82,12 @@ class ObservedTest(NodeCase):
 
     def test_it_is_the_host_name_where_there_is_no_nova(self):
         gone = self.root(running=False, **dict.fromkeys(INSTALLED))
-        self.assertEqual('other', self.host('last', gone))
+        self.assertEqual('other', self.host(tree=gone))
+        self.assertEqual('other', self.host('last', gone, boot='another'))
+
+    def test_it_stays_where_a_nova_that_was_there_is_not_found_any_more(self):
+        gone = self.root(running=False, **dict.fromkeys(INSTALLED))
+        self.assertEqual('last', self.host('last', gone))
 
     def test_our_own_option_comes_first(self):
         for text in (NAMED, REFERRED, ''):
