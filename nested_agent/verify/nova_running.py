@@ -7,6 +7,7 @@ Kolla's start script (docker/base/start.sh) copies the files into the container,
 nova-compute by exec(2), which leaves the start of the process as it was.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,10 @@ def running(observation: Observation, previous: Report | None) -> NovaRunning | 
     known = previous.nova_running if previous and same_boot else None
     if known and (known.pid, known.ticks) == (process.pid, process.ticks):
         return known
+    # Of a report before 1.3.
+    unnumbered = known and known.ticks is None and known.pid == process.pid
+    if known and unnumbered and abs(known.started - process.started) < 1:
+        return dataclasses.replace(known, ticks=process.ticks)
     if isinstance(nova.settings, Unread) or isinstance(process.environment, Unread):
         return None
     changed = _changed(nova, _began(process))

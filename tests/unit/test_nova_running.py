@@ -167,6 +167,10 @@ class RunningTest(NodeTestCase):
         del plain['nova_running']['ticks']
         self.write(FLAG)
         report = self.again(Report.from_dict({**plain, 'schema_version': '1.2'}))
+        self.assertEqual('False/RestartNeeded', self.judged(report))
+        self.assertEqual(first.nova_running.ticks, report.nova_running.ticks)
+        plain['nova_running']['started'] -= 3600
+        report = self.again(Report.from_dict({**plain, 'schema_version': '1.2'}))
         self.assertEqual('Unknown/ChangedSinceStart', self.judged(report))
 
     def test_an_invalid_file(self):
