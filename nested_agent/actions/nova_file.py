@@ -12,7 +12,7 @@ from nested_agent.exceptions import StepError
 from nested_agent.facts import NovaCompute, NovaProcess, Setting, Unread
 from nested_agent.model import Action, ActionKind
 from nested_agent.node import nova_config, nova_lines
-from nested_agent.node.root import Root
+from nested_agent.node.root import Root, unread
 from nested_agent.report import Judged
 
 KINDS = (ActionKind.SET_NOVA_OPTION, ActionKind.REMOVE_NOVA_OPTION)
@@ -46,7 +46,7 @@ def with_contents(
     """Return nova-compute as it would be if some of its files had another content.
 
     :param changed: by the file itself, as of :func:`files.real`; None: there is no such file
-    :raises StepError: a file cannot be read
+    :raises StepError: links lead in a circle
     """
     if nova.root != '/':
         return nova  # it reads no file of the node
@@ -54,10 +54,15 @@ def with_contents(
     for path in (each.path for each in nova.files):
         with files.explained(path):
             file = files.real(root, path)
-            if file not in changed:
-                contents[path] = nova_config.content_of(root, path)
-            elif (content := changed[file]) is not None:
-                contents[path] = content
+        if file in changed:
+            content = changed[file]
+        else:
+            try:
+                content = nova_config.content_of(root, path)
+            except OSError as error:
+                return dataclasses.replace(nova, settings=unread(path, error))
+        if content is not None:
+            contents[path] = content
     environment = nova.process.environment if isinstance(nova.process, NovaProcess) else {}
     known = {} if isinstance(environment, Unread) else environment
     settings = nova_config.settings_of(list(contents), list(contents.values()), known)

@@ -12,6 +12,9 @@ from nested_agent.model import Action
 from nested_agent.node.nova_lines import NAMES
 from nested_agent.verify.persistent import DROPIN
 
+MODE = frozenset(NAMES['libvirt.cpu_mode'])
+MODELS = frozenset(NAMES['libvirt.cpu_models'])
+
 
 class RestoreFile(FileStep):
     """A file as it was before the agent's first change, to the byte.
@@ -19,6 +22,9 @@ class RestoreFile(FileStep):
     Where others changed it since, only the agent's own options are taken back, and of those only
     what others have not changed in turn. A file that is the agent's own is then left alone.
 
+    :ivar foreign_mode: whether others have chosen a ``cpu_mode`` since, known from ``precheck`` on
+    :ivar beside_foreign_mode: set where this or another file has such a one: nova may refuse to
+        start with the models from before beside it, so they are not given back
     :param path: as :attr:`ChangedFile.path`
     """
 
@@ -26,6 +32,8 @@ class RestoreFile(FileStep):
 
     def __init__(self, site: Site, actions: tuple[Action, ...], path: str) -> None:
         super().__init__(site, actions, path)
+        self.foreign_mode = False
+        self.beside_foreign_mode = False
         self._changed = path
         self._done = ''
 
@@ -47,7 +55,8 @@ class RestoreFile(FileStep):
         if before is None:
             self._done = 'was removed by somebody else, and stays so'
             return before
-        if changed.intact and files.digest(before) in changed.states:
+        whole = not (self.beside_foreign_mode and MODELS & (changed.options or {}).keys())
+        if whole and changed.intact and files.digest(before) in changed.states:
             try:
                 return self._original(changed)
             except RecordError as error:
@@ -70,16 +79,21 @@ class RestoreFile(FileStep):
     def _taken_back(self, before: bytes, options: Mapping[str, ChangedOption]) -> bytes:
         now = ini_edit.texts(before, options, self.path)
         ours = [name for name, each in options.items() if now[name] == each.after]
-        if any(name not in ours for name in NAMES['libvirt.cpu_mode'] if name in options):
-            # With another mode than the one from before nova may refuse the models from before.
-            ours = [name for name in ours if name not in NAMES['libvirt.cpu_models']]
         theirs = [name for name in options if name not in ours]
+        modes = MODE.intersection(theirs)
+        self.foreign_mode = any(now[name] != options[name].before for name in modes)
+        withheld = []
+        if self.foreign_mode or self.beside_foreign_mode:
+            withheld = [name for name in ours if name in MODELS]
+        ours = [name for name in ours if name not in withheld]
         new = ini_edit.edit(before, {name: options[name].before for name in ours}, self.path)
         said = ['was changed by others since']
         if ours:
             said.append(f'{", ".join(ours)} is as it was before')
         if theirs:
             said.append(f'{", ".join(theirs)} is left as others wrote it')
+        if withheld:
+            said.append(f'{", ".join(withheld)} is not given back beside their cpu_mode')
         self._done = ': '.join([said[0], ', '.join(said[1:])])
         return new
 

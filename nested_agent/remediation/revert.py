@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 from nested_agent.actions import nova_file
 from nested_agent.actions.module import ReloadModule, UnloadModule
-from nested_agent.actions.nova_compute import StartNova, StopNova
+from nested_agent.actions.nova_compute import StartNova, StopNova, running
 from nested_agent.actions.restore import RestoreFile
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step
 from nested_agent.exceptions import BusyError, StepError
 from nested_agent.facts import NovaCompute
 from nested_agent.model import Action, ActionKind, Disruption
-from nested_agent.remediation.steps import nova_process
 from nested_agent.remediation.transaction import Part
 from nested_agent.report import Judged
 from nested_agent.verify.nova_settings import unstartable
@@ -29,6 +28,10 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
     files = [_restore(site, change.path) for change in site.changes.files()]
     for step in files:
         step.precheck()
+    if any(step.foreign_mode for step in files):
+        for step in files:
+            step.beside_foreign_mode = True
+            step.precheck()
     module = _module(site, judged, [step.path for step in files])
     busy: list[tuple[Step, str]] = []
     for each in module:
@@ -38,7 +41,7 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
             busy.append((each, str(error)))
     dropins = [step for step in files if step.path == DROPIN]
     nova = [step for step in files if step.path != DROPIN]
-    process = nova_process(judged.observation)
+    process = running(judged.observation)
     stop: list[Step] = []
     start: list[Step] = []
     # Not for what waits: nova-compute is never stopped just to try.
@@ -53,8 +56,13 @@ def parts(site: Site, judged: Judged) -> tuple[list[Part], list[tuple[Step, str]
         )
         stop = [StopNova(site, (), process)]
         start = [StartNova(site, (restart,), process)]
-        stop[0].precheck()
-        _comes_back(site, judged, nova)
+        try:
+            stop[0].precheck()
+            _comes_back(site, judged, nova)
+        except BusyError as error:
+            known = [step for step, _ in busy]
+            busy += [(step, str(error)) for step in (*module, *nova) if step not in known]
+            stop, start = [], []
     if judged.policy.wanted:
         parts = [Part(step) for step in (*stop, *nova, *dropins, *module)]
     else:

@@ -147,10 +147,17 @@ class ChangedByOthersTest(RestoreTestCase):
     def test_not_what_others_set_since(self):
         self.node.write(CONF, AFTER.replace('host-passthrough', 'host-model'))
         said = self.restore()
-        self.assertIn('libvirt.cpu_mode, libvirt.cpu_models is left as others wrote it', said)
+        self.assertIn('libvirt.cpu_mode is left as others wrote it', said)
+        self.assertIn('libvirt.cpu_models is not given back beside their cpu_mode', said)
         self.assertIn('cpu_mode = host-model\n', self.node.text(CONF))
         # With which nova would not start in that mode.
         self.assertNotIn('cpu_models', self.node.text(CONF))
+
+    def test_others_chose_the_mode_from_before_again(self):
+        self.node.write(CONF, AFTER.replace('host-passthrough', 'custom'))
+        self.assertNotIn('not given back', self.restore())
+        self.assertIn('cpu_mode = custom\n', self.node.text(CONF))
+        self.assertIn('cpu_models = A,\n B\n', self.node.text(CONF))
 
     def test_another_option_that_others_set_since(self):
         self.node.write(CONF, f'{AFTER}\ncpu_models = B\n')
