@@ -10,12 +10,20 @@ from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step, Undo
 from nested_agent.actions.systemctl import Unit
 from nested_agent.exceptions import BusyError, StepError
-from nested_agent.facts import NovaProcess
+from nested_agent.facts import NovaCompute, NovaProcess, Observation
 from nested_agent.model import Action
 from nested_agent.node import nova_process
 
 BY_HAND = 'restart nova-compute by hand'
 PAUSE = 1.0
+
+
+def running(observation: Observation) -> NovaProcess | None:
+    """Return the running nova-compute, if there is one."""
+    nova = observation.nova
+    if isinstance(nova, NovaCompute) and isinstance(nova.process, NovaProcess):
+        return nova.process
+    return None
 
 
 class _NovaStep(Step):
@@ -84,7 +92,12 @@ class StopNova(_NovaStep):
         unit = systemctl.show(self.site, self.unit)
         if not unit.running:
             raise StepError(f'{unit}, and was not stopped by us: nothing is done')
-        return {'unit': self.unit, 'main_pid': unit.main_pid, 'restarts': unit.restarts}
+        return {
+            'unit': self.unit,
+            'main_pid': unit.main_pid,
+            'restarts': unit.restarts,
+            'boot_id': self.site.boot_id,
+        }
 
     def apply(self) -> None:
         """Stop it."""
@@ -106,7 +119,8 @@ class StopNova(_NovaStep):
     def undo(cls, site: Site, record: Undo, *, rebooted: bool) -> str:
         """Have it run with what is on disk now, if it did run; a boot has started it by itself."""
         name = record['unit']
-        if rebooted:
+        # Not what recovery itself has stopped since.
+        if rebooted and record.get('boot_id') != site.boot_id:
             # It may have read what was put back since. Not waited for: at boot its turn is later.
             systemctl.order(site, 'try-restart', name, '--no-block')
             return f'{name} is restarted if it runs'

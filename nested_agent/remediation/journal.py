@@ -140,15 +140,21 @@ class Journal:
                 f'{self.path} cannot be understood ({type(error).__name__}: {error}): an '
                 'interrupted remediation cannot be put right; look at what it lists, then remove it'
             ) from error
-        known = self._record
-        if record and known and record.header.id == known.header.id:
-            if record.header.id == self._over:
-                self.end()
-                return None
-            if known.recoveries > record.recoveries:
-                record = known
-        self._record = record
-        return record
+        if record and record.header.id == self._over:
+            self.end()
+            return None
+        self._record = self.known(record)
+        return self._record
+
+    def known(self, record: Record | None) -> Record | None:
+        """Return what is known of a run: what the file holds, or what was done about it since."""
+        mine = self._record
+        if record is None or mine is None or record.header.id != mine.header.id:
+            return record
+        if mine.header.id == self._over:
+            return None
+        # Whoever else puts it right counts that first.
+        return mine if mine.recoveries >= record.recoveries else record
 
     @property
     def record(self) -> Record:

@@ -75,7 +75,7 @@ class Remediator:
         if not self._journal.path.exists() or self._lock.mine or self.under_way():
             return None, None
         try:
-            record = Journal(self._state_dir).read()
+            record = self._journal.known(Journal(self._state_dir).read())
         except RecordError as error:
             return None, str(error)
         if record is None:

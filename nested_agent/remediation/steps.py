@@ -9,22 +9,13 @@ from collections.abc import Sequence
 from nested_agent.actions import nova_file
 from nested_agent.actions.modprobe_dropin import WriteDropin
 from nested_agent.actions.module import LoadModule, ReloadModule
-from nested_agent.actions.nova_compute import StartNova, StopNova
+from nested_agent.actions.nova_compute import StartNova, StopNova, running
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step
 from nested_agent.exceptions import BusyError
-from nested_agent.facts import NovaCompute, NovaProcess, Observation
 from nested_agent.model import Action, ActionKind
 from nested_agent.remediation.transaction import Part
 from nested_agent.report import Judged
-
-
-def nova_process(observation: Observation) -> NovaProcess | None:
-    """Return the running nova-compute, if there is one."""
-    nova = observation.nova
-    if isinstance(nova, NovaCompute) and isinstance(nova.process, NovaProcess):
-        return nova.process
-    return None
 
 
 class Steps:
@@ -56,7 +47,7 @@ class Steps:
         reloads = any(isinstance(step, ReloadModule) for step in idle)
         # Not for what was busy only: nova-compute is never stopped just to try.
         needed = reloads or (editable and bool(edits or not module))
-        process = nova_process(judged.observation) if restart and needed else None
+        process = running(judged.observation) if restart and needed else None
         stop: list[Step] = []
         start: list[Step] = []
         if process is not None:

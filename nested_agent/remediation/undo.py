@@ -6,7 +6,7 @@ from typing import NamedTuple
 from nested_agent.actions.modprobe_dropin import WriteDropin
 from nested_agent.actions.module import LoadModule, ReloadModule, UnloadModule
 from nested_agent.actions.next_load import differs
-from nested_agent.actions.nova_compute import StartNova, StopNova
+from nested_agent.actions.nova_compute import StartNova, StopNova, running
 from nested_agent.actions.nova_file import EditNovaFile
 from nested_agent.actions.restore import RestoreFile
 from nested_agent.actions.site import Site
@@ -53,8 +53,11 @@ def undo(site: Site, journal: Journal, *, rebooted: bool) -> list[Undone]:
     # nova-compute, which the boot has started, is restarted once all is as it was.
     stops = [entry for entry in entries if entry.step == StopNova.name]
     found = [_undone(site, journal, entry, rebooted) for entry in entries if entry not in stops]
-    found += _load_as_configured(site, journal)
-    return found + [_undone(site, journal, entry, rebooted) for entry in stops]
+    found += [
+        _undone(site, journal, entry, rebooted)
+        for entry in [*reversed(stops), *_load_as_configured(site, journal)]
+    ]
+    return found
 
 
 def _undone(site: Site, journal: Journal, entry: Entry, rebooted: bool) -> Undone:
@@ -66,33 +69,38 @@ def _undone(site: Site, journal: Journal, entry: Entry, rebooted: bool) -> Undon
     return undone
 
 
-def _load_as_configured(site: Site, journal: Journal) -> list[Undone]:
+def _load_as_configured(site: Site, journal: Journal) -> list[Entry]:
     """Have the module as the files say that were put back: the boot went by what the run wrote.
 
-    Left as it is where KVM is in use already: the next verification tells.
+    Left as it is where KVM is in use already, or nova-compute cannot be stopped for it: the next
+    verification tells. Returns what is to be undone of it: at least the stop of nova-compute.
     """
     if all(action.target != DROPIN for action in journal.record.header.actions):
         return []
-    judged = site.look()
+    try:
+        judged = site.look()
+    except Exception:  # what was put back is right, whether or not it can be seen
+        LOG.exception('the node cannot be verified')
+        return []
     driver = judged.driver
     if driver is None or not differs(judged.observation, driver):
         return []
-    step = ReloadModule(site, (), driver, None)
+    process = running(judged.observation)
+    stop = [StopNova(site, (), process)] if process else []
+    steps: list[Step] = [*stop, ReloadModule(site, (), driver, None)]
+    begun: list[Entry] = []
     try:
-        step.precheck()
-        entry = Entry(step.name, step.record(), ())
-        journal.add(entry)
+        for step in steps:
+            step.precheck()
+        for step in steps:
+            begun.append(Entry(step.name, step.record(), ()))
+            journal.add(begun[-1])
+            step.apply()
+            LOG.info('%s', step.verify())
+        journal.undone(begun.pop())
     except (NestedAgentError, OSError) as error:
-        LOG.warning('%s stays as the boot loaded it: %s', driver.module, error)
-        return []
-    try:
-        step.apply()
-        LOG.info('%s', step.verify())
-    except (NestedAgentError, OSError) as error:
-        LOG.warning('%s cannot be loaded as it was: %s', driver.module, error)
-        return [_undone(site, journal, entry, rebooted=False)]
-    journal.undone(entry)
-    return []
+        LOG.warning('%s is not loaded as it was: %s', driver.module, error)
+    return begun[::-1]
 
 
 def _undo(site: Site, entry: Entry, rebooted: bool) -> Undone:

@@ -649,7 +649,7 @@ class InterruptedTest(RemediatorTestCase):
         starts = len(node.starts)
         for _ in range(3):
             self.assertIsNone(self.remediator.recover())
-            self.assertEqual('Interrupted', self.condition().reason)
+            self.assertNotEqual('Interrupted', self.condition().reason)
         self.assertRaisesRegex(RemediationError, 'Read-only', self.fix)
         since.clear()
         self.assertIsNone(self.remediator.recover())
@@ -663,6 +663,10 @@ class InterruptedTest(RemediatorTestCase):
         since.append('')
         self.assertEqual(Result.FAILED, self.remediator.recover().result)
         self.assertIsNone(self.remediator.recover())
+        self.options = dataclasses.replace(OPTIONS, backoff=0.0)
+        while self.condition().reason == 'Interrupted':
+            self.assertEqual(Result.FAILED, self.remediator.recover().result)
+        self.assertEqual(('Stuck', State.BLOCKED), (self.condition().reason, self.look().state))
 
     def test_a_node_that_cannot_be_verified_is_put_right_all_the_same(self):
         self.have()
@@ -689,6 +693,7 @@ class PowerCutTest(RemediatorTestCase):
                 break
             node.reboot()
             count += node.parameter('nested') != nested
+            node.before = self.only_while_nova_is_down
             found = self.another().recover()
             if found and found.result is Result.ROLLED_BACK:
                 self.assert_as_before(before)
@@ -699,6 +704,24 @@ class PowerCutTest(RemediatorTestCase):
             self.assertTrue(not promised or node.parameter('nested') == '1', place)
         self.assertGreater(place, 50)
         return count
+
+    def only_while_nova_is_down(self, command):
+        if 'modprobe' in command and ' -r ' in command:
+            self.assertEqual('inactive', self.node.systemd.active)
+
+    def test_while_it_is_enabled(self):
+        for place in range(1, 200, 4):
+            node = self.have()
+            if not self.interrupt(place):
+                break
+            node.reboot()
+            node.before = self.only_while_nova_is_down
+            self.another().recover()
+            self.assert_works()
+            # What is right by itself may stay.
+            self.assertEqual('10'[node.read(DROPIN) is None], node.parameter('nested'), place)
+            self.assertEqual(node.read(CONF).encode(), node.starts[-1][CONF])
+        self.assertGreater(place, 50)
 
     def test_while_it_is_disabled(self):
         self.policy = DISABLED
@@ -722,6 +745,29 @@ class PowerCutTest(RemediatorTestCase):
             self.assert_as_before(before)
             self.assertEqual('1', node.parameter('nested'), place)
         self.assertGreater(place, 15)
+
+    def test_a_node_that_cannot_be_verified(self):
+        self.policy = DISABLED
+        node = self.have(RIGHT)
+        before = self.files()
+        self.interrupt(60)
+        node.reboot()
+        other = self.another()
+        other._look = lambda status: 1 / 0
+        self.assertEqual(Result.ROLLED_BACK, other.recover().result)
+        self.assert_as_before(before)
+        self.assertEqual(node.read(CONF).encode(), node.starts[-1][CONF])
+
+    def test_where_the_module_cannot_be_loaded_anew(self):
+        self.policy = DISABLED
+        node = self.have(RIGHT)
+        before = self.files()
+        self.interrupt(60)
+        node.reboot()
+        node.kernel.failing_loads = 1
+        self.assertEqual(Result.ROLLED_BACK, self.another().recover().result)
+        self.assert_as_before(before)
+        self.assertEqual('0', node.parameter('nested'))
 
     def test_where_guests_run_already(self):
         self.policy = DISABLED
@@ -831,6 +877,35 @@ class RevertTest(RemediatorTestCase):
             node.systemd.systemctl(['stop', 'nova-compute.service'], node.now)
             self.assertEqual(Result.APPLIED, self.remediator.revert().result)
             self.assertEqual({**before, **broken}, self.files())
+
+    def test_a_file_that_nova_needs_is_gone(self):
+        node = self.have()
+        self.fix()
+        Path(node.root.base, COMPUTE[1:]).unlink()
+        run = self.remediator.revert()
+        self.assertEqual(Result.FAILED, run.result)
+        self.assertIn(f'not come back with its files as they were: {COMPUTE}', run.message)
+        self.assertEqual('active', node.systemd.active)
+
+    def test_models_stay_away_from_a_mode_in_another_file(self):
+        node = self.have(TWO_FILES, options='nested=1')
+        self.fix()
+        node.write({COMPUTE: node.read(COMPUTE).replace('host-passthrough', 'host-model')})
+        self.assertEqual(Result.APPLIED, self.remediator.revert().result)
+        self.assertIn('host-model', node.read(COMPUTE))
+        self.assertNotIn('cpu_models', node.read(CONF))
+        self.assert_works()
+
+    def test_a_nova_that_cannot_be_stopped(self):
+        node = self.have()
+        for path in Path(node.root.base, 'proc').glob('*/cgroup'):
+            path.write_text(f'0::/system.slice/docker-{"a" * 64}.scope\n')
+        self.fix()
+        self.assertIsNotNone(node.read(DROPIN))
+        run = self.remediator.revert()
+        self.assertEqual(Result.SKIPPED, run.result)
+        self.assertIn('stop it by hand', run.message)
+        self.assertIsNone(node.read(DROPIN))
 
     def test_nova_is_not_stopped_for_what_waits(self):
         self.policy = DISABLED
