@@ -87,7 +87,7 @@ class RestoreFile(FileStep):
             withheld = [name for name in ours if name in MODELS]
         ours = [name for name in ours if name not in withheld]
         new = ini_edit.edit(before, {name: options[name].before for name in ours}, self.path)
-        said = ['was changed by others since']
+        said = ['is not restored as a whole']
         if ours:
             said.append(f'{", ".join(ours)} is as it was before')
         if theirs:
