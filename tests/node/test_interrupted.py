@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import testtools
@@ -152,30 +153,45 @@ class Moment:
 class PowerCutTest(NodeTestCase):
     """The power goes after each disruptive change; at the next boot the daemon does the rest."""
 
-    OPTIONS = '[remediation]\nmode = enforce\nsplay = 0\nnova_settle = 0\n'
-    # Drop-in, stop, unload, load, nova.conf, start.
+    # Drop-in, stop, unload, load, nova.conf, start; a revert has another order.
     CHANGES = 6
 
     def test_the_node_mends_itself(self) -> None:
-        moment = self.about_to_be_mended()
+        for node, said in self.power_cuts('mend', 'enforce'):
+            self.assert_mended(node, said)
+            self.assertEqual(MENDED_NAMES, drifted.names(node), said)
+
+    def test_the_node_stays_mended(self) -> None:
+        """Of a revert nothing is left, though the boot loaded the module without the drop-in."""
+        for node, said in self.power_cuts('revert', 'noop'):
+            self.assert_mended(node, said)
+            # A room for second names goes with what is undone.
+            self.assertLessEqual({*drifted.names(node)}, {*MENDED_NAMES}, said)
+
+    def power_cuts(self, name: str, mode: str) -> Iterator[tuple[Node, str]]:
+        """Return a node, booted again, for each change after which the power went, and that."""
+        moment = self.about_to(name, mode)
         said = []
         for number in range(1, self.CHANGES + 1):
             with moment.node(str(number)) as node:
                 said.append(self.until(node, number))
-                self.assert_mends_itself(node, said[-1])
+                node.power_cut()
+                node.power_on()
+                yield node, said[-1]
         sys.stderr.write(f'power cut after: {"; ".join(said)}\n')
         self.assertEqual(self.CHANGES, len(set(said)))
         with moment.node('end') as node:
             self.assertEqual('the end', self.until(node, self.CHANGES + 1))
 
-    def about_to_be_mended(self) -> Moment:
+    def about_to(self, name: str, mode: str) -> Moment:
         node = self.node()
         drifted.drift(node)
-        install(node, self.OPTIONS)
+        install(node, f'[remediation]\nmode = {mode}\nsplay = 0\nnova_settle = 0\n')
         node.run(f'systemctl enable {UNIT}')
         in_node.install(node)
-        node.run(['systemd-run', '--unit=interrupt', *in_node.command('interrupt', 'hang')])
+        node.run(['systemd-run', '--unit=interrupt', *in_node.command('interrupt', 'hang', name)])
         node.wait_until('test -e /run/interrupt.ready', DEADLINE)
+        last_start(node)
         node.run('sync')
         return Moment(node)
 
@@ -186,9 +202,7 @@ class PowerCutTest(NodeTestCase):
         node.wait_until('test -s /run/interrupt.said', DEADLINE)
         return node.read_file('/run/interrupt.said')
 
-    def assert_mends_itself(self, node: Node, said: str) -> None:
-        node.power_cut()
-        node.power_on()
+    def assert_mended(self, node: Node, said: str) -> None:
         # However far the daemon came by now.
         self.assertIn(node.read_file(NOVA_CONF), (BEFORE, AFTER), said)
         boot = node.boot_id()
@@ -203,7 +217,6 @@ class PowerCutTest(NodeTestCase):
         self.assertEqual(AFTER, node.read_file(NOVA_CONF), said)
         self.assertEqual('root:nova 640', drifted.owner_and_mode(node, NOVA_CONF), said)
         self.assertTrue(node.read_file(MODPROBE_DROPIN).endswith(f'\n{OPTION}\n'), said)
-        self.assertEqual(MENDED_NAMES, drifted.names(node), said)
         self.assertEqual('host-passthrough', last_start(node)['cpu_mode'], said)
         recovered = [run for run in runs(node) if run['trigger'] == 'recovery']
         self.assertEqual(1, len(recovered), said)

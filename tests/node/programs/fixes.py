@@ -58,7 +58,7 @@ def change(event: str, arguments: Sequence[Any]) -> Change | None:
     path = '' if isinstance(name, int) else os.fsdecode(name)
     if not path.startswith(OURS) or (event == 'open' and not arguments[2] & WRITES):
         return None
-    disruptive = event == 'os.rename' and path in (DROPIN, NOVA_CONF)
+    disruptive = event in ('os.rename', 'os.remove') and path in (DROPIN, NOVA_CONF)
     return Change(f'{event} {path}', command=False, disruptive=disruptive)
 
 

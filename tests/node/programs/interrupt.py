@@ -7,8 +7,9 @@ the states that a fix can be interrupted in. Python itself tells of them (sys.ad
 product knows nothing of this.
 
 ``kill mend|revert`` kills a fix, or a revert, at each of its points, recovers, and prints what is
-so as a line of JSON. ``hang`` waits for a number in a file, stops a fix for good after so many
-disruptive changes, says in another file what the last was, and waits for the power to go.
+so as a line of JSON. ``hang mend|revert`` waits for a number in a file, stops a fix, or a revert,
+for good after so many disruptive changes, says in another file what the last was, and waits for
+the power to go.
 """
 
 import itertools
@@ -92,9 +93,12 @@ def kill(name: str) -> None:
             return
 
 
-def hang() -> None:
+def hang(name: str) -> None:
     """Stop for good once the disruptive change of the number that is told was made."""
+    STATE.mkdir(exist_ok=True)
     warm_up()
+    if name == 'revert':
+        forked(mend)
     READY.touch()
     while not NUMBER.exists():
         time.sleep(0.1)
@@ -112,7 +116,7 @@ def hang() -> None:
 
     remediator = local().remediator
     AUDIENCE.tell = meet
-    mend(remediator)
+    (mend if name == 'mend' else revert)(remediator)
     AUDIENCE.tell = None
     SAID.write_text('the end')
 
@@ -121,4 +125,4 @@ if __name__ == '__main__':
     if sys.argv[1] == 'kill':
         kill(sys.argv[2])
     else:
-        hang()
+        hang(sys.argv[2])
