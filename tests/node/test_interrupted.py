@@ -162,14 +162,14 @@ class PowerCutTest(NodeTestCase):
             self.assertEqual(MENDED_NAMES, drifted.names(node), said)
 
     def test_the_node_stays_mended(self) -> None:
-        """Of a revert nothing is left, though the boot loaded the module without the drop-in."""
+        """A revert is undone, though the boot may have loaded the module without the drop-in."""
         for node, said in self.power_cuts('revert', 'noop'):
             self.assert_mended(node, said)
             # A room for second names goes with what is undone.
             self.assertLessEqual({*drifted.names(node)}, {*MENDED_NAMES}, said)
 
     def power_cuts(self, name: str, mode: str) -> Iterator[tuple[Node, str]]:
-        """Return a node, booted again, for each change after which the power went, and that."""
+        """Yield the node, booted after the power went, and the change after which it did."""
         moment = self.about_to(name, mode)
         said = []
         for number in range(1, self.CHANGES + 1):
@@ -191,12 +191,13 @@ class PowerCutTest(NodeTestCase):
         in_node.install(node)
         node.run(['systemd-run', '--unit=interrupt', *in_node.command('interrupt', 'hang', name)])
         node.wait_until('test -e /run/interrupt.ready', DEADLINE)
+        # nova-compute, which a mend before a revert restarts, is not torn out of its start.
         last_start(node)
         node.run('sync')
         return Moment(node)
 
     def until(self, node: Node, number: int) -> str:
-        """Have a fix made until so many disruptive changes were made; returns the last."""
+        """Have the fix go on until so many disruptive changes were made; returns the last."""
         node.write_file('/run/interrupt.new', str(number))
         node.run('mv /run/interrupt.new /run/interrupt.number')
         node.wait_until('test -s /run/interrupt.said', DEADLINE)

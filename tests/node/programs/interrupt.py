@@ -6,10 +6,10 @@ and, of a command, one while it runs. Between two points the node stays the same
 the states that a fix can be interrupted in. Python itself tells of them (sys.addaudithook); the
 product knows nothing of this.
 
-``kill mend|revert`` kills a fix, or a revert, at each of its points, recovers, and prints what is
-so as a line of JSON. ``hang mend|revert`` waits for a number in a file, stops a fix, or a revert,
-for good after so many disruptive changes, says in another file what the last was, and waits for
-the power to go.
+A revert counts as a fix, too. ``kill mend|revert`` kills it at each of its points, recovers, and
+prints what is so as a line of JSON. ``hang mend|revert`` waits for a number in a file, stops it for
+good after so many disruptive changes, says in another file what the last was, and waits for the
+power to go.
 """
 
 import itertools
@@ -26,6 +26,7 @@ from tests.node.programs.fixes import (
     ROOMS,
     STATE,
     Change,
+    Fix,
     effects,
     facts,
     forked,
@@ -61,17 +62,23 @@ class Beginning:
             subprocess.run(['modprobe', 'kvm_amd'], check=True)
 
 
+def prepare(name: str) -> tuple[Fix, Fix]:
+    """Bring the node where the fix of that name begins; returns it, and what undoes it."""
+    STATE.mkdir(exist_ok=True)
+    warm_up()
+    if name == 'mend':
+        return mend, revert
+    forked(mend)
+    return revert, mend
+
+
 def kill(name: str) -> None:
     """Kill a fix at each of its points and recover, until there is no point left.
 
     Each begins where the first one did. Every other state that a recovery leads to is brought to
     the end once, and the fix then undone.
     """
-    fix, undo = (mend, revert) if name == 'mend' else (revert, mend)
-    STATE.mkdir(exist_ok=True)
-    warm_up()
-    if name == 'revert':
-        forked(mend)
+    fix, undo = prepare(name)
     beginning = Beginning()
     known: list[Any] = []
     for number in itertools.count(1):
@@ -94,11 +101,8 @@ def kill(name: str) -> None:
 
 
 def hang(name: str) -> None:
-    """Stop for good once the disruptive change of the number that is told was made."""
-    STATE.mkdir(exist_ok=True)
-    warm_up()
-    if name == 'revert':
-        forked(mend)
+    """Stop a fix for good once the disruptive change of the number that is told was made."""
+    fix, _ = prepare(name)
     READY.touch()
     while not NUMBER.exists():
         time.sleep(0.1)
@@ -116,7 +120,7 @@ def hang(name: str) -> None:
 
     remediator = local().remediator
     AUDIENCE.tell = meet
-    (mend if name == 'mend' else revert)(remediator)
+    fix(remediator)
     AUDIENCE.tell = None
     SAID.write_text('the end')
 
