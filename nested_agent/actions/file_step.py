@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from nested_agent.actions import files
-from nested_agent.actions.changes import ChangedOption
+from nested_agent.actions.changed import ChangedOption
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Step, Undo
 from nested_agent.durable import sync_directory

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nested_agent.actions import files, ini_edit
-from nested_agent.actions.changes import ChangedOption
+from nested_agent.actions.changed import ChangedOption
 from nested_agent.actions.file_step import FileStep
 from nested_agent.actions.site import Site
 from nested_agent.exceptions import StepError

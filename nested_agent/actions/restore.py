@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from nested_agent.actions import files, ini_edit
-from nested_agent.actions.changes import ChangedFile, ChangedOption
+from nested_agent.actions.changed import ChangedFile, ChangedOption
 from nested_agent.actions.file_step import FileStep, Written, recorded, remove_room
 from nested_agent.actions.site import Site
 from nested_agent.actions.step import Undo

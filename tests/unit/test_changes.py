@@ -10,7 +10,8 @@ from oslotest import base
 
 from nested_agent import durable
 from nested_agent.actions import files
-from nested_agent.actions.changes import ChangedModule, ChangedOption, Changes
+from nested_agent.actions.changed import ChangedModule, ChangedOption
+from nested_agent.actions.changes import Changes
 from nested_agent.exceptions import RecordError
 
 CONF = '/etc/nova/nova.conf'
