@@ -13,8 +13,8 @@ from nested_agent.node.observe import Last, Sources, observe
 from nested_agent.node.root import Root
 from nested_agent.proof import result
 from nested_agent.proof.result import Proof
+from nested_agent.remediation.chronicle import Onlooker
 from nested_agent.remediation.remediator import Remediator
-from nested_agent.remediation.runs import Onlooker
 from nested_agent.report import Judged, judge
 from nested_agent.reporting import state_file
 

@@ -20,8 +20,8 @@ from nested_agent.mending import Mending
 from nested_agent.model import Report
 from nested_agent.node import watched
 from nested_agent.node.root import Root
+from nested_agent.remediation.chronicle import Onlooker
 from nested_agent.remediation.remediator import Remediator
-from nested_agent.remediation.runs import Onlooker
 from nested_agent.remediation.schedule import Schedule
 from nested_agent.report import first
 from nested_agent.reporting import log, state_file

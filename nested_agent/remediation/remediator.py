@@ -20,6 +20,7 @@ from nested_agent.model import Outcome, Pause, Remediation, Result, Run, Trigger
 from nested_agent.node import kernel
 from nested_agent.node.root import Root
 from nested_agent.remediation import recovery, revert, runs, status, undo
+from nested_agent.remediation.chronicle import Chronicle, Onlooker
 from nested_agent.remediation.history import Control, History
 from nested_agent.remediation.journal import Header, Journal, Phase
 from nested_agent.remediation.lock import Lock
@@ -50,10 +51,9 @@ class Remediator:
         look: Callable[[Remediation], Judged],
         *,
         alive: Callable[[], object] = lambda: None,
-        onlooker: runs.Onlooker | None = None,
+        onlooker: Onlooker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._onlooker = onlooker
         self._root = root
         self._state_dir = state_dir
         self._options = options
@@ -63,6 +63,7 @@ class Remediator:
         self._lock = Lock(state_dir)
         self._journal = Journal(state_dir)
         self._history = History(state_dir)
+        self._chronicle = Chronicle(self._history, onlooker)
 
     def status(self) -> Remediation:
         """Return whether, and why not, the node is mended without being asked."""
@@ -187,7 +188,7 @@ class Remediator:
         now = self._clock()
         begun = runs.header(Trigger.AUTONOMOUS, '', None, (), now)
         message = f'a defect of nested-agent, see its log: {type(error).__name__}: {error}'
-        self._remember(runs.run(begun, {}, None, now, message, Result.FAILED))
+        self._chronicle.ended(runs.run(begun, {}, None, now, message, Result.FAILED))
 
     def pause(self, seconds: float | None, reason: str, who: str = '') -> Pause:
         """Make no fixes for a while, None: until "resume"; survives restarts.
@@ -235,14 +236,13 @@ class Remediator:
     ) -> Run:
         if not parts and not busy:
             run = runs.run(begun, {}, site.look(), self._clock())
-            self._remember(run)
+            self._chronicle.ended(run)
             return run
-        LOG.info('run %s (%s): begun', begun.id, begun.trigger)
         try:
             self._journal.begin(begun)
         except RecordError as error:
             raise RemediationError(f'nothing is changed without a journal: {error}') from error
-        self._announce(lambda onlooker: onlooker.begun(begun))
+        self._chronicle.begun(begun)
         transaction = Transaction(
             site,
             self._journal,
@@ -272,7 +272,7 @@ class Remediator:
         result = Result.FAILED if problems else None
         message = '; '.join(problems)
         run = runs.run(begun, outcomes, site.look(), self._clock(), message, result)
-        self._remember(run)
+        self._chronicle.ended(run)
         # What could not be undone, or written down, is tried again by the next recovery.
         if not journal.unfinished and not unkept:
             journal.end()
@@ -282,7 +282,7 @@ class Remediator:
         outcomes = runs.all_alike(begun.actions, Result.FAILED, str(error))
         message = f'nothing was changed: {error}'
         run = runs.run(begun, outcomes, judged, self._clock(), message, Result.FAILED)
-        self._remember(run)
+        self._chronicle.ended(run)
         return run
 
     def _put_right(self) -> None:
@@ -305,40 +305,13 @@ class Remediator:
         site = self._site()
         run = recovery.recover(site, journal, self._clock())
         told = journal.record.problem or None
-        if not self._told(run):
-            self._remember(run)
+        if not self._chronicle.tells(run):
+            self._chronicle.ended(run)
         if told is None:
             journal.end()
             with contextlib.suppress(RecordError):
                 site.changes.sweep(self._clock())
         return run
-
-    def _told(self, run: Run) -> bool:
-        """Whether the history holds all that a recovery did: nothing more than before."""
-        with contextlib.suppress(RecordError):
-            for known in self._history.runs():
-                if known.id == run.about and run.result is Result.APPLIED:
-                    return True
-                if (known.about, known.message) == (run.about, run.message):
-                    return True
-        return False
-
-    def _remember(self, run: Run) -> None:
-        LOG.info('run %s (%s): %s: %s', run.id, run.trigger, run.result, run.message)
-        try:
-            self._history.add(run)
-        except RecordError as error:
-            # By a user who may only look, or on a full disk: the run was what it was.
-            LOG.warning('%s', error)
-        self._announce(lambda onlooker: onlooker.ended(run))
-
-    def _announce(self, what: Callable[[runs.Onlooker], object]) -> None:
-        if self._onlooker is None:
-            return
-        try:
-            what(self._onlooker)
-        except Exception:  # whoever looks on has no say in what becomes of the node
-            LOG.exception('a run could not be told')
 
     def _site(self) -> Site:
         options = self._options()

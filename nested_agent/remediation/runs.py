@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from nested_agent.model import Action, Outcome, Result, Run, State, Trigger
 from nested_agent.remediation.journal import Header
@@ -11,16 +10,6 @@ from nested_agent.report import Judged
 
 #: The worst first: a run is as bad as its worst outcome, so what is applied is so altogether.
 WORST = (Result.FAILED, Result.ROLLED_BACK, Result.SKIPPED, Result.APPLIED)
-
-
-class Onlooker(Protocol):
-    """Is told of runs as they happen; what it does with that holds up the run."""
-
-    def begun(self, run: Header) -> None:
-        """Hear that the node is about to be changed."""
-
-    def ended(self, run: Run) -> None:
-        """Hear what came of a run, also of one that was refused, or put right another."""
 
 
 def header(

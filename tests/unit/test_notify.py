@@ -165,12 +165,12 @@ class OthersTest(base.BaseTestCase):
         second = run(id='r2', trigger=Trigger.RECOVERY, about='x', result=Result.APPLIED)
         wanted = [('remediation.start', 'r2'), ('remediation.end', 'r2', 'applied')]
         for restarted in (False, True):
-            self.notify = Notify(self.posted)
+            self.notify = self.onlooker = Notify(self.posted)
             self.notify(seen(self.old), seen(self.old))
             told = self.told(seen(first), seen(self.old))
             self.assertEqual([('remediation.error', 'x', 'failed')], told)
             if restarted:
-                self.notify = Notify(self.posted)
+                self.notify = self.onlooker = Notify(self.posted)
             self.assertEqual(wanted, self.told(seen(second), seen(first)))
 
 
@@ -180,18 +180,13 @@ class RunsTest(RemediatorTestCase):
     def setUp(self):
         super().setUp()
         self.posted = Posted()
-        self.notify = Notify(self.posted)
+        self.notify = self.onlooker = Notify(self.posted)
 
     def have(self, *arguments, **changes):
         super().have(*arguments, **changes)
         self.notify(self.look(), None)
         self.posted.take()
         return self.node
-
-    def another(self):
-        made = super().another()
-        made._onlooker = self.notify
-        return made
 
     def told(self):
         return [brief(each) for each in self.posted.take()]
@@ -267,7 +262,7 @@ class RunsTest(RemediatorTestCase):
             places += 1
             told = self.told()
             # The next daemon: its first report comes after the recovery.
-            self.notify = Notify(self.posted)
+            self.notify = self.onlooker = Notify(self.posted)
             self.remediator = self.another()
             recovery = self.remediator.recover()
             self.notify(self.look(), before)
@@ -525,13 +520,12 @@ class DocumentationTest(RemediatorTestCase):
     def really(self):
         """Return what is told of a drift and its fix, by event."""
         posted = Posted()
-        notify = Notify(posted)
+        notify = self.onlooker = Notify(posted)
         self.have()
         drifted = dataclasses.replace(self.look(), sequence=17)
         conditions = tuple(dataclasses.replace(each, since=1.0) for each in drifted.conditions)
         drifted = dataclasses.replace(drifted, conditions=conditions)
         notify(drifted, dataclasses.replace(drifted, state=State.COMPLIANT))
-        self.remediator._onlooker = notify
         self.fix()
         return {each.event: each for each in posted.all}
 

@@ -50,6 +50,7 @@ class SimulatedRemediator(Remediator):
 class RemediatorTestCase(base.BaseTestCase):
     policy = Policy()
     options = OPTIONS
+    onlooker = None
 
     def setUp(self):
         super().setUp()
@@ -72,6 +73,7 @@ class RemediatorTestCase(base.BaseTestCase):
             lambda: self.options,
             lambda status: self.node.look(self.policy, remediation=status),
             alive=self.node.alive,
+            onlooker=self.onlooker,
         )
         made.node = self.node
         return made
